@@ -1,0 +1,185 @@
+"""khive's planning results in a real Redis: set and get, hits and misses, expiry, many at once, memory, stress."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from perf import LoadTestRunner, MemoryMonitor, PerformanceProfiler
+    from perf.judge.thresholds import Settings
+    from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
+    from perf.services.cache import PlanCache
+
+KIB = 1024
+SIZES = pytest.mark.parametrize("size", [KIB, 10 * KIB, 100 * KIB], ids=["1KiB", "10KiB", "100KiB"])
+LARGE = pytest.mark.parametrize("size", [KIB * KIB, 10 * KIB * KIB], ids=["1MiB", "10MiB"])
+REQUEST = {
+    "task_description": "Add a retry to the payment client.",
+    "context": None,
+    "time_budget_seconds": 30.0,
+}
+DISTINCT_REQUESTS = 200
+SEED = 20250123
+
+
+class WrongValueError(Exception):
+    """The cache gave something other than what was set."""
+
+
+@pytest.mark.benchmark
+@SIZES
+async def test_cache_set(async_benchmark: AwaitableBenchmark, cache: PlanCache, size: int) -> None:
+    response, key = cache.response(size), cache.key(REQUEST)
+
+    assert await async_benchmark(cache.set, key, response)
+
+    assert await cache.get(key) == response
+
+
+@pytest.mark.benchmark
+@SIZES
+async def test_cache_get(async_benchmark: AwaitableBenchmark, cache: PlanCache, size: int) -> None:
+    response, key = cache.response(size), cache.key(REQUEST)
+    await cache.set(key, response)
+
+    found = await async_benchmark(cache.get, key)
+
+    assert found == response
+
+
+@pytest.mark.benchmark
+async def test_cache_miss(async_benchmark: AwaitableBenchmark, cache: PlanCache) -> None:
+    assert await async_benchmark(cache.get, cache.key(REQUEST)) is None
+
+
+@pytest.mark.benchmark
+@LARGE
+async def test_large_object_set(async_benchmark: AwaitableBenchmark, cache: PlanCache, size: int) -> None:
+    response, key = cache.response(size), cache.key(REQUEST)
+
+    assert await async_benchmark(cache.set, key, response)
+
+    assert await cache.get(key) == response
+
+
+@pytest.mark.benchmark
+@LARGE
+async def test_large_object_get(async_benchmark: AwaitableBenchmark, cache: PlanCache, size: int) -> None:
+    response, key = cache.response(size), cache.key(REQUEST)
+    await cache.set(key, response)
+
+    found = await async_benchmark(cache.get, key)
+
+    assert found == response
+
+
+@pytest.mark.benchmark(min_time=0.0005)
+async def test_key_hashing(benchmark: SyncBenchmark, cache: PlanCache) -> None:
+    digest = benchmark(cache.hash_request, REQUEST)
+
+    assert digest == cache.hash_request(dict(reversed(REQUEST.items())))
+    assert digest != cache.hash_request(REQUEST | {"context": "other"})
+
+
+@pytest.mark.benchmark
+async def test_expired_get(async_benchmark: AwaitableBenchmark, cache: PlanCache) -> None:
+    """What a get costs once its time to live is over, which it must be to the second."""
+    key = cache.key(REQUEST)
+    await cache.set(key, cache.response(KIB), ttl_seconds=60)
+    assert 59_000 < await cache.remaining_ms(key) <= 60_000
+    await cache.expire_now(key)
+    await asyncio.sleep(0.01)
+    assert await cache.remaining_ms(key) == -2
+
+    assert await async_benchmark(cache.get, key) is None
+
+
+@pytest.mark.benchmark
+async def test_skewed_lookups(
+    performance_profiler: PerformanceProfiler, cache: PlanCache, performance_settings: Settings
+) -> None:
+    """A read-through cache under requests whose popularity falls off like Zipf's law; the hit ratio is recorded."""
+    chance = random.Random(SEED)  # noqa: S311 - a fixed sequence, not a secret
+    keys = [cache.key(REQUEST | {"context": str(number)}) for number in range(DISTINCT_REQUESTS)]
+    weights = [1 / (rank + 1) for rank in range(DISTINCT_REQUESTS)]
+    response = cache.response(KIB)
+    lookups = 20 * performance_settings.measure["rounds"].value
+    performance_profiler.measured = cache.get
+    hits = 0
+
+    performance_profiler.start_measurement()
+    for key in chance.choices(keys, weights, k=lookups):
+        hits += await timed_lookup(performance_profiler, cache, key, response)
+    performance_profiler.end_measurement()
+
+    performance_profiler.add_custom_metric("hit_ratio", hits / lookups)
+    assert hits + len({key for key in keys if await cache.get(key)}) == lookups
+
+
+async def timed_lookup(profiler: PerformanceProfiler, cache: PlanCache, key: str, response: Any) -> bool:  # noqa: ANN401
+    """Look `key` up, record how long that took, store the result on a miss; whether it was a hit."""
+    start = asyncio.get_running_loop().time()
+    found = await cache.get(key)
+    profiler.record_operation(asyncio.get_running_loop().time() - start, success=True, operation_type="skewed_get")
+    if found is None:
+        await cache.set(key, response)
+    return found is not None
+
+
+def set_and_get(cache: PlanCache, size: int) -> Callable[[], Awaitable[None]]:
+    """Return an operation that stores a result of `size` bytes and reads it back, raising when it differs."""
+    response = cache.response(size)
+    numbers = iter(range(10**9))
+
+    async def operation() -> None:
+        key = f"{cache.prefix}{next(numbers) % DISTINCT_REQUESTS}"
+        await cache.set(key, response)
+        if await cache.get(key) != response:
+            raise WrongValueError(key)
+
+    return operation
+
+
+@pytest.mark.scalability
+async def test_cache_at_once(
+    load_test_runner: LoadTestRunner, cache: PlanCache, performance_settings: Settings, concurrent_tasks: int
+) -> None:
+    results = await load_test_runner.run_async_load_test(
+        set_and_get(cache, KIB),
+        concurrent_tasks=concurrent_tasks,
+        operations_per_task=50 * performance_settings.measure["operations_per_task"].value,
+        measured=cache.get,
+    )
+
+    assert results["success_rate"] > 0.95
+
+
+@pytest.mark.memory
+async def test_cache_memory(memory_monitor: MemoryMonitor, cache: PlanCache, performance_settings: Settings) -> None:
+    operation = set_and_get(cache, 100 * KIB)
+    await operation()
+
+    usage = await memory_monitor.measure_async(
+        operation, operations=performance_settings.measure["memory_operations"].value, measured=cache.get
+    )
+
+    assert usage["memory_before_mb"] > 0
+
+
+@pytest.mark.stress
+@pytest.mark.slow
+async def test_cache_stress(load_test_runner: LoadTestRunner, cache: PlanCache, performance_settings: Settings) -> None:
+    results = await load_test_runner.run_async_load_test(
+        set_and_get(cache, KIB),
+        concurrent_tasks=performance_settings.measure["stress_workers"].value,
+        duration_seconds=performance_settings.measure["stress_duration_sec"].value,
+        measured=cache.get,
+    )
+
+    assert results["error_rate"] < 0.1

@@ -1,0 +1,33 @@
+"""Every error the suite raises on purpose; each child carries the exit code it ends a command with."""
+
+from __future__ import annotations
+
+
+class PerfError(Exception):
+    """Base of the suite's own errors: the text is one line that says what, where and what to do next."""
+
+    exit_code = 2
+
+
+class SettingsError(PerfError):
+    """A mistake in `thresholds.toml`, in a `PERF_*` variable or on the command line."""
+
+
+class ServiceUnavailableError(PerfError):
+    """Something outside the suite that must be there is not: khive, a Redis server, a model endpoint."""
+
+
+class NotOfferedError(PerfError):
+    """The installed khive build lacks what an operation would measure; it is reported, never passed over."""
+
+
+class UnreadableRunError(PerfError):
+    """A saved run is missing, truncated, foreign, or of a format version this suite does not know."""
+
+
+class SaveError(PerfError):
+    """A run could not be saved; nothing half-written is left behind."""
+
+
+class MeasurementError(PerfError):
+    """A measurement was asked for in a way that cannot give a true figure."""

@@ -1,0 +1,123 @@
+"""The pytest fixtures of the suite; whatever a test records through them lands in the saved run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
+from perf.measure.load import LoadTestRunner
+from perf.measure.memory import MemoryMonitor
+from perf.measure.profiler import PerformanceProfiler
+from perf.record.run import from_load, from_memory, from_profiler
+from perf.services import endpoint, redis_server
+from perf.services.build import subject_of
+from perf.session import origin_of, performance_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from perf.judge.thresholds import Settings
+    from perf.services.endpoint import Endpoint
+    from perf.services.redis_server import RedisServer
+
+
+@pytest.fixture
+def performance_profiler(request: pytest.FixtureRequest) -> Iterator[PerformanceProfiler]:
+    """A `PerformanceProfiler` of the test's own."""
+    profiler, origin = PerformanceProfiler(), origin_of(request.node)
+    yield profiler
+    subject = subject_of(profiler.measured) if profiler.measured else f"what {origin.test} records"
+    performance_session(request.config).measurements += from_profiler(profiler, origin, subject)
+
+
+@pytest.fixture
+def load_test_runner(
+    request: pytest.FixtureRequest, performance_profiler: PerformanceProfiler
+) -> Iterator[LoadTestRunner]:
+    """A `LoadTestRunner` that records through the test's profiler."""
+    runner, origin = LoadTestRunner(performance_profiler), origin_of(request.node)
+    yield runner
+    performance_session(request.config).measurements += [
+        from_load(result, origin, subject_of(result["measured"])) for result in runner.results
+    ]
+
+
+@pytest.fixture
+def memory_monitor(request: pytest.FixtureRequest) -> Iterator[MemoryMonitor]:
+    """A `MemoryMonitor`: call it with an operation, or `measure` and `measure_async` for many calls."""
+    monitor, origin = MemoryMonitor(), origin_of(request.node)
+    yield monitor
+    performance_session(request.config).measurements += [
+        from_memory(reading, origin, subject_of(reading["measured"])) for reading in monitor.readings
+    ]
+
+
+@pytest.fixture
+def performance_thresholds(performance_settings: Settings) -> Mapping[str, Mapping[str, float]]:
+    """The limits in force, as numbers: `performance_thresholds["cache"]["cache_get_ms"]`."""
+    return performance_settings.numbers
+
+
+@pytest.fixture(scope="session")
+def performance_settings(request: pytest.FixtureRequest) -> Settings:
+    """Everything the profile asks for; `performance_settings.measure` is how hard to measure."""
+    return performance_session(request.config).settings
+
+
+@pytest.fixture
+def benchmark(benchmark: SyncBenchmark, request: pytest.FixtureRequest) -> Iterator[SyncBenchmark]:
+    """pytest-benchmark's fixture, which refuses coroutine functions and notes what it measured."""
+    origin = origin_of(request.node)
+    benchmark.__class__ = SyncBenchmark
+    benchmark.group = benchmark.group or origin.service
+    yield benchmark
+    if benchmark.measured is not None:
+        benchmark.extra_info |= {
+            "service": origin.service,
+            "category": origin.category,
+            "operation": origin.operation,
+            "subject": subject_of(benchmark.measured),
+        }
+
+
+@pytest.fixture
+def async_benchmark(benchmark: SyncBenchmark) -> AwaitableBenchmark:
+    """An awaitable benchmark for `async def` tests, measured inside the running loop."""
+    return AwaitableBenchmark(benchmark)
+
+
+@pytest.fixture(scope="session")
+def redis_service(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A real Redis server: the one PERF_REDIS_URL names, an installed one, or the one from a wheel."""
+    session = performance_session(request.config)
+    choice = redis_server.choose(session.settings.environment["redis"].value, os.environ)
+    with redis_server.running(choice) as server:
+        session.services["redis"] = str(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def model_endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
+    """The model endpoint khive calls: a stand-in on loopback, or the one PERF_MODEL_URL names."""
+    session = performance_session(request.config)
+    latency = session.settings.environment["model_latency_sec"].value
+    with endpoint.running(latency, os.environ) as running:
+        session.services["model endpoint"] = f"model endpoint: {running.description}"
+        yield running
+
+
+@pytest.fixture
+def khive_scratch(monkeypatch: pytest.MonkeyPatch, model_endpoint: Endpoint) -> Iterator[Path]:
+    """A scratch folder to stand in, with the variables khive needs; both are gone after the test."""
+    with TemporaryDirectory(prefix="khive-perf-") as folder:
+        for name, value in model_endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("KHIVE_CC_REPO_LOCAL", folder)
+        monkeypatch.chdir(folder)
+        yield Path(folder)
+        monkeypatch.undo()

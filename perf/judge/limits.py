@@ -1,0 +1,132 @@
+"""Is each limit held? The figure it was judged on, how many samples it rests on, and one word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perf.distribution import percentile, samples_needed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from perf.judge.thresholds import Limit
+    from perf.record.run import Measurement
+
+PASSED = "passed"
+BROKEN = "broken"
+INCONCLUSIVE = "inconclusive"
+MISSING = "missing"
+NOT_SELECTED = "not selected"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LimitVerdict:
+    """What became of one limit.
+
+    `actual` is in the limit's unit, None when nothing was measured; `samples` is how many figures it rests
+    on; `where` names the measurement that decided, `reason` says why there is no plain yes or no.
+    """
+
+    limit: Limit
+    verdict: str
+    actual: float | None = None
+    samples: int = 0
+    where: str = ""
+    reason: str = ""
+
+
+def judge_limits(
+    limits: Iterable[Limit], measurements: Sequence[Measurement], expected_services: Collection[str]
+) -> list[LimitVerdict]:
+    """Return a verdict for every limit.
+
+    A limit without a measurement is "missing" when its service was to be measured whole
+    (`expected_services`), else "not selected": this run never meant to measure it.
+    """
+    judges = {"growth": _memory, "per operation": _memory, "throughput": _throughput, "count": _count}
+    verdicts = []
+    for limit in limits:
+        own = [one for one in measurements if one.origin.service == limit.service]
+        verdict = judges.get(limit.statistic, _latency)(limit, own)
+        if verdict is None:
+            expected = limit.service in expected_services
+            verdict = LimitVerdict(
+                limit=limit,
+                verdict=MISSING if expected else NOT_SELECTED,
+                reason="nothing in this run measured it" if expected else "not part of this run",
+            )
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _latency(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:
+    """Judge a percentile of all operations of that name measured one at a time, never the slowest call."""
+    matching = [one for one in measurements if one.kind == "latency" and one.operation == limit.operation]
+    samples = [duration for one in matching for duration in one.samples]
+    if not samples:
+        return None
+    q = float(limit.statistic[1:])
+    actual, needed = percentile(samples, q), samples_needed(q)
+    if len(samples) < needed:
+        return LimitVerdict(
+            limit=limit,
+            verdict=INCONCLUSIVE,
+            actual=actual,
+            samples=len(samples),
+            reason=f"{limit.statistic} needs {needed} samples or more: raise rounds in thresholds.toml",
+        )
+    return _at_most(limit, actual, len(samples), matching[0].operation)
+
+
+def _memory(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:
+    """Judge the largest growth that a memory test of the service saw."""
+    metric = "memory_growth" if limit.statistic == "growth" else "memory_per_operation"
+    figures = [
+        (one.metrics[metric].value, one.operation)
+        for one in measurements
+        if one.kind == "memory" and limit.operation in {None, one.operation}
+    ]
+    if not figures:
+        return None
+    actual, where = max(figures)
+    return _at_most(limit, actual, len(figures), where)
+
+
+def _throughput(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:
+    """Judge the lowest throughput of the service's scalability steps: it must hold at each."""
+    figures = [
+        (one.metrics["throughput"].value if "throughput" in one.metrics else 0.0, one)
+        for one in measurements
+        if one.kind == "load" and one.origin.category == "scalability" and limit.operation in {None, one.operation}
+    ]
+    if not figures:
+        return None
+    actual, worst = min(figures, key=lambda figure: figure[0])
+    return LimitVerdict(
+        limit=limit,
+        verdict=PASSED if actual >= limit.bound else BROKEN,
+        actual=actual,
+        samples=len(figures),
+        where=f"{worst.operation}, {worst.concurrency} at once",
+    )
+
+
+def _count(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:
+    """Judge the most tasks at once of which no operation failed."""
+    loads = [one for one in measurements if one.kind == "load"]
+    if not loads:
+        return None
+    held = [one.concurrency for one in loads if not one.errors]
+    actual = max(held, default=0)
+    return LimitVerdict(
+        limit=limit,
+        verdict=PASSED if actual >= limit.bound else BROKEN,
+        actual=float(actual),
+        samples=len(loads),
+    )
+
+
+def _at_most(limit: Limit, actual: float, samples: int, where: str) -> LimitVerdict:
+    verdict = PASSED if actual <= limit.bound else BROKEN
+    return LimitVerdict(limit=limit, verdict=verdict, actual=actual, samples=samples, where=where)

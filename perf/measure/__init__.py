@@ -1,0 +1,1 @@
+"""What touches the clock and the process: profiler, load, memory, awaitable benchmarks."""

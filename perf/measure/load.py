@@ -1,0 +1,141 @@
+"""Closed-model load: a fixed number of tasks, each starting its next operation when the last one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from perf.distribution import percentiles
+from perf.errors import MeasurementError
+from perf.measure.profiler import PerformanceProfiler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+LOAD = "concurrent_tasks"
+"""The metadata key that marks an operation as one of a load test: it ran beside others."""
+
+
+class LoadTestRunner:
+    """Runs an awaitable operation from many tasks at once and reports what came of it.
+
+    Every operation is also recorded by `profiler`; `results` keeps the report of each run.
+    """
+
+    def __init__(
+        self,
+        profiler: PerformanceProfiler | None = None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.profiler = profiler or PerformanceProfiler()
+        self.results: list[dict[str, Any]] = []
+        self._clock = clock
+
+    async def run_async_load_test(  # noqa: PLR0913 - the user's signature
+        self,
+        operation: Callable[[], Awaitable[object]],
+        concurrent_tasks: int = 10,
+        operations_per_task: int | None = None,
+        ramp_up_seconds: float = 0.0,
+        *,
+        duration_seconds: float | None = None,
+        operation_type: str | None = None,
+        measured: Callable[..., object] | None = None,
+    ) -> dict[str, Any]:
+        """Run `operation` from `concurrent_tasks` tasks and return the figures of this run.
+
+        Each task does `operations_per_task` operations (10 when neither end is named), or starts new ones
+        until `duration_seconds` have passed; an operation under way is then finished, not cut. Tasks start
+        evenly over `ramp_up_seconds`. Times in the result are seconds over successful operations;
+        `throughput` is successful operations per second from the first start to the last end. An operation
+        that raises is counted as failed under its exception's type. `measured` is the callable the report
+        names as the subject, where `operation` only wraps it. Raises MeasurementError on a load that cannot
+        be run.
+        """
+        _check(concurrent_tasks, operations_per_task, ramp_up_seconds, duration_seconds)
+        if operations_per_task is None and duration_seconds is None:
+            operations_per_task = 10
+        if not self.profiler.started:
+            self.profiler.start_measurement()
+        outcomes: list[tuple[float, BaseException | None]] = []
+        clock = self._clock
+        begin = clock()
+
+        async def task(delay: float) -> None:
+            if delay:
+                await asyncio.sleep(delay)
+            left = operations_per_task
+            while left if duration_seconds is None else clock() - begin < duration_seconds:
+                start = clock()
+                try:
+                    await operation()
+                except Exception as error:  # noqa: BLE001 - whatever the measured code raises is a failed operation
+                    outcomes.append((clock() - start, error))
+                else:
+                    outcomes.append((clock() - start, None))
+                if left is not None:
+                    left -= 1
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(concurrent_tasks):
+                group.create_task(task(number * ramp_up_seconds / concurrent_tasks))
+        result = _result(outcomes, clock() - begin)
+        result |= {
+            "operation_type": operation_type,
+            "concurrent_tasks": concurrent_tasks,
+            "operations_per_task": operations_per_task,
+            "duration_seconds": duration_seconds,
+            "ramp_up_seconds": ramp_up_seconds,
+            "measured": measured or operation,
+        }
+        self._record(outcomes, result)
+        return result
+
+    def _record(self, outcomes: Sequence[tuple[float, BaseException | None]], result: dict[str, Any]) -> None:
+        self.results.append(result)
+        metadata = {LOAD: result[LOAD]}
+        for duration, error in outcomes:
+            self.profiler.record_operation(duration, error is None, result["operation_type"] or "operation", metadata)
+        self.profiler.end_measurement()
+
+
+def _check(
+    concurrent_tasks: int,
+    operations_per_task: int | None,
+    ramp_up_seconds: float,
+    duration_seconds: float | None,
+) -> None:
+    if operations_per_task is not None and duration_seconds is not None:
+        raise MeasurementError("a load test ends by operations_per_task or by duration_seconds, not by both")
+    for name, value, least in (
+        ("concurrent_tasks", concurrent_tasks, 1),
+        ("operations_per_task", operations_per_task, 1),
+        ("ramp_up_seconds", ramp_up_seconds, 0),
+        ("duration_seconds", duration_seconds, 0),
+    ):
+        if value is not None and not value >= least:
+            raise MeasurementError(f"{name} must be {least} or more, not {value!r}")
+
+
+def _result(outcomes: Sequence[tuple[float, BaseException | None]], elapsed: float) -> dict[str, Any]:
+    durations = [duration for duration, error in outcomes if error is None]
+    failures = [error for _, error in outcomes if error is not None]
+    total, succeeded = len(outcomes), len(durations)
+    names = ("min", "p50", "p95", "p99", "max")
+    figures = percentiles(durations, (0, 50, 95, 99, 100)) if durations else [None] * len(names)
+    return {
+        "total_operations": total,
+        "successful_operations": succeeded,
+        "failed_operations": len(failures),
+        "success_rate": succeeded / total if total else None,
+        "error_rate": len(failures) / total if total else None,
+        "total_time": elapsed,
+        "throughput": succeeded / elapsed if elapsed else None,
+        "avg_response_time": sum(durations) / succeeded if succeeded else None,
+        **{f"{name}_response_time": figure for name, figure in zip(names, figures, strict=True)},
+        "errors": dict(Counter(type(error).__name__ for error in failures)),
+        "error_sample": repr(failures[0]) if failures else None,
+    }

@@ -1,0 +1,236 @@
+"""The pytest plugin: options, markers and hooks. It wires the rooms together and decides nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perf import fixtures
+from perf.errors import NotOfferedError, PerfError
+from perf.judge.thresholds import FILE, PROFILES
+from perf.judge.verdict import RunVerdict, judge_run
+from perf.record.run import Failure
+from perf.record.store import FOLDER
+from perf.report.terminal import render
+from perf.services import redis_server
+from perf.services.build import installed_build
+from perf.session import SESSION, PerformanceSession, conclude, origin_of
+from perf.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from perf.judge.thresholds import Settings
+
+_MARKERS = (
+    "scalability: the same operation from 1 to 50 tasks at once",
+    "memory: what operations do to memory",
+    "stress: 100 workers for the profile's duration",
+    "slow: takes seconds; leave out with -m 'not slow'",
+)
+_INSTRUMENTS = {
+    "async_benchmark", "performance_profiler", "load_test_runner", "memory_monitor", "performance_thresholds",
+    "performance_settings", "redis_service", "model_endpoint",
+}  # fmt: skip
+_REPORT = pytest.StashKey[str]()
+_VERDICT = pytest.StashKey[RunVerdict]()
+_PARALLEL = pytest.StashKey[bool]()
+_DESELECTED = pytest.StashKey[set[str]]()
+_SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("khive performance")
+    group.addoption(
+        "--perf-profile",
+        default="dev",
+        metavar="NAME",
+        help=f"whose limits and effort to use: {', '.join(PROFILES)} (default: dev)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+    # Registered here, after every installed plugin, so that our `benchmark` overrides pytest-benchmark's.
+    config.pluginmanager.register(fixtures, "khive_performance_fixtures")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test that takes `concurrent_tasks` one run per step of the profile's concurrency."""
+    if "concurrent_tasks" not in metafunc.fixturenames:
+        return
+    if any("concurrent_tasks" in str(mark.args[:1]) for mark in metafunc.definition.iter_markers("parametrize")):
+        return
+    try:
+        steps = _settings(metafunc.config).measure["concurrency"].value
+    except PerfError:
+        steps = [1]  # the mistake stops the run in pytest_collection_finish
+    metafunc.parametrize("concurrent_tasks", steps)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Hand pytest-benchmark the profile's effort, which its own options and markers override."""
+    measuring = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
+    if not any(_is_performance(config, item) for item in measuring):
+        return
+    try:
+        measure = _settings(config).measure
+    except PerfError:
+        return  # the mistake stops the run in pytest_collection_finish
+    effort = {"min_rounds": measure["rounds"].value, "max_time": measure["seconds_per_benchmark"].value}
+    given = {name for name in effort if any(_option(name) in word for word in config.invocation_params.args)}
+    for item in measuring:
+        marker = item.get_closest_marker("benchmark")
+        ours = {name: value for name, value in effort.items() if name not in given}
+        item.add_marker(pytest.mark.benchmark(**{**ours, **(marker.kwargs if marker else {})}), append=False)
+
+
+def _option(name: str) -> str:
+    return f"--benchmark-{name.replace('_', '-')}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Find every reason not to measure before anything is measured."""
+    config = session.config
+    items = [item for item in session.items if _is_performance(config, item)]
+    if not items or config.option.collectonly:
+        return
+    try:
+        config.stash[SESSION] = _prepare(config, items)
+    except PerfError as error:
+        _stop(config, error)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled job ends like Ctrl-C, cleaning up
+
+
+def _prepare(config: pytest.Config, items: Sequence[pytest.Item]) -> PerformanceSession:
+    settings = _settings(config)
+    used = {name for item in items for name in item.fixturenames}  # type: ignore[attr-defined]
+    if "khive_scratch" in used:
+        installed_build()
+    if "redis_service" in used:
+        redis_server.check(redis_server.choose(settings.environment["redis"].value, os.environ))
+    whole = not any("::" in argument for argument in config.args)
+    cut = config.stash.setdefault(_DESELECTED, set())
+    expected = {origin_of(item).service for item in items} - cut if whole else set()
+    switched_off = config.getoption("benchmark_disable") or config.getoption("benchmark_skip")
+    untimed = "pytest-benchmark was switched off" if switched_off else None
+    return PerformanceSession(settings=settings, expected_services=expected, untimed=untimed)
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Note the services that -k or -m cut: their limits may go unmeasured."""
+    for item in items:
+        item.config.stash.setdefault(_DESELECTED, set()).add(origin_of(item).service)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """List what gave no figure; what the build does not offer is skipped under its reason, never passed over."""
+    report = yield
+    session = item.config.stash.get(SESSION, None)
+    if session is None or call.excinfo is None or not _is_performance(item.config, item):
+        return report
+    not_offered = call.excinfo.errisinstance(NotOfferedError)
+    reason = " ".join(call.excinfo.exconly().split())
+    if not_offered:
+        report.outcome = "skipped"
+        reason = str(call.excinfo.value)
+        report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}")
+    if not_offered or report.failed:
+        kind = "not offered" if not_offered else "failed"
+        session.failures.append(Failure(origin=origin_of(item), kind=kind, reason=reason))
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401, ARG001 - xdist's hook and types
+    """Note, in the process that controls xdist's workers, that they ran performance tests."""
+    node.config.stash[_PARALLEL] = bool(getattr(node, "workeroutput", {}).get("khive_performance"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Judge and save what was measured, unless the run was cut short."""
+    config = session.config
+    measured = config.stash.get(SESSION, None)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["khive_performance"] = measured is not None
+    elif config.stash.get(_PARALLEL, False) and exitstatus == pytest.ExitCode.OK:
+        _conclude(session, judge_run([], [], untimed="Tests ran in parallel under xdist"))
+    elif measured is not None and exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        try:
+            outcome = conclude(measured, _pytest_benchmark_document(config), config.rootpath / FOLDER)
+        except PerfError as error:
+            _write(config, str(error), red=True)
+            session.exitstatus = error.exit_code
+            return
+        saved = f"\nWrote the run to {os.path.relpath(outcome.path)}" if outcome.path else "\nNothing to save."
+        _conclude(session, outcome.verdict, render(outcome.run, outcome.limits, outcome.verdict) + saved)
+
+
+def _conclude(session: pytest.Session, verdict: RunVerdict, report: str | None = None) -> None:
+    session.config.stash[_REPORT] = report or verdict.sentence
+    session.config.stash[_VERDICT] = verdict
+    session.exitstatus = verdict.exit_code
+
+
+def _pytest_benchmark_document(config: pytest.Config) -> dict[str, Any]:
+    """Return the document pytest-benchmark would save, raw rounds included, also when it timed nothing."""
+    hook, benchmarks = config.hook, config._benchmarksession  # type: ignore[attr-defined]  # noqa: SLF001
+    commit_info = hook.pytest_benchmark_generate_commit_info(config=config)
+    hook.pytest_benchmark_update_commit_info(config=config, commit_info=commit_info)
+    document = hook.pytest_benchmark_generate_json(
+        config=config,
+        benchmarks=benchmarks.benchmarks,
+        include_data=True,
+        machine_info=benchmarks.get_machine_info(),
+        commit_info=commit_info,
+    )
+    hook.pytest_benchmark_update_json(config=config, benchmarks=benchmarks.benchmarks, output_json=document)
+    return document  # type: ignore[no-any-return]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if _REPORT in config.stash:
+        terminalreporter.section("khive performance")
+        terminalreporter.write_line(config.stash[_REPORT])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Print the verdict word last, below pytest's own closing line."""
+    if _VERDICT in config.stash:
+        _write(config, f"verdict: {config.stash[_VERDICT].word}", bold=True)
+
+
+def _is_performance(config: pytest.Config, item: pytest.Item) -> bool:
+    """Whether a test measures: it uses an instrument of ours, or `benchmark` where there are limits to judge by."""
+    names = set(getattr(item, "fixturenames", ()))
+    return bool(names & _INSTRUMENTS) or ("benchmark" in names and (config.rootpath / FILE).exists())
+
+
+def _settings(config: pytest.Config) -> Settings:
+    if _SETTINGS not in config.stash:
+        config.stash[_SETTINGS] = read_settings(config.rootpath, os.environ, config.getoption("perf_profile"))
+    return config.stash[_SETTINGS]
+
+
+def _stop(config: pytest.Config, error: PerfError) -> None:
+    _write(config, str(error), red=True)
+    pytest.exit("nothing was measured", returncode=error.exit_code)
+
+
+def _write(config: pytest.Config, text: str, **markup: bool) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        reporter.ensure_newline()
+        reporter.write_line(text, **markup)

@@ -1,0 +1,1 @@
+"""What is kept: runs and measurements, the store of saved runs, the environment they were taken in."""

@@ -1,0 +1,190 @@
+"""A saved run: frozen records, and how they come from what the instruments collected."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perf.measure.load import LOAD
+from perf.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from perf.measure.profiler import PerformanceProfiler
+
+FORMAT = 1
+"""Version of our part of a saved run; a reader refuses what it does not know."""
+
+SECTION = "khive_performance"
+"""The key of our part in a pytest-benchmark file."""
+
+CATEGORIES = ("benchmark", "scalability", "memory", "stress")
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One figure; `unit` is "s", "B", "1/s" or "1", `better` is "lower" or "higher"."""
+
+    value: float
+    unit: str
+    better: str
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a measurement comes from: the test, the service and category it belongs to.
+
+    `operation` is what the test is named after, for what it records without a name of its own.
+    """
+
+    test: str
+    service: str
+    category: str
+    operation: str
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One operation measured in one way by one test.
+
+    `kind` is "latency" (one at a time, `samples` in seconds), "load" (`concurrency` at once), "memory" or
+    "custom". `subject` names what was really measured. `errors` counts failed operations by type.
+    """
+
+    origin: Origin
+    kind: str
+    operation: str
+    subject: str
+    concurrency: int = 1
+    metrics: dict[str, Metric] = {}
+    samples: list[float] = []
+    errors: dict[str, int] = {}
+    error_sample: str | None = None
+
+
+class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit the run was judged by: its rule in words, its bound in seconds, bytes or a bare number."""
+
+    service: str
+    name: str
+    statistic: str
+    bound: float
+    source: str
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A test that gave no figure: `kind` is "failed" or "not offered", `reason` is one line."""
+
+    origin: Origin
+    kind: str
+    reason: str
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """Our part of a saved run; `created` is UTC in ISO 8601, `settings` how hard the profile measured."""
+
+    format: int = FORMAT
+    created: str
+    profile: str
+    verdict: str
+    environment: dict[str, Any]
+    settings: dict[str, Any]
+    limits: list[LimitInForce]
+    measurements: list[Measurement]
+    failures: list[Failure]
+
+
+def from_profiler(profiler: PerformanceProfiler, origin: Origin, subject: str) -> list[Measurement]:
+    """Return what a test recorded through the profiler: a latency measurement per operation type, custom metrics.
+
+    Operations of load tests are left to `from_load`: they ran beside others.
+    """
+    groups: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for operation in profiler.operations:
+        if not (operation.metadata and LOAD in operation.metadata):
+            groups[operation.operation_type].append((operation.duration, operation.success))
+    measurements = [_latency(name, group, origin, subject) for name, group in groups.items()]
+    figures = {name: numbers[-1] for name, numbers in _numbers(profiler.custom_metrics).items()}
+    if figures:
+        metrics = {name: Metric(value, "1", "higher") for name, value in figures.items()}
+        measurements.append(
+            Measurement(origin=origin, kind="custom", operation="custom_metrics", subject=subject, metrics=metrics)
+        )
+    return measurements
+
+
+def _latency(name: str, operations: Sequence[tuple[float, bool]], origin: Origin, subject: str) -> Measurement:
+    failed = sum(not success for _, success in operations)
+    return Measurement(
+        origin=origin,
+        kind="latency",
+        operation=name,
+        subject=subject,
+        samples=[duration for duration, success in operations if success],
+        errors={"unsuccessful": failed} if failed else {},
+    )
+
+
+def _numbers(custom: Mapping[str, Sequence[Any]]) -> dict[str, list[float]]:
+    kept = {name: [float(value) for value in values if _is_number(value)] for name, values in custom.items()}
+    return {name: values for name, values in kept.items() if values}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and value == value and abs(value) != float("inf")  # noqa: PLR0124 - NaN
+
+
+def from_load(result: Mapping[str, Any], origin: Origin, subject: str) -> Measurement:
+    """Return one load test run as a measurement."""
+    units = {"throughput": ("1/s", "higher"), "success_rate": ("1", "higher"), "error_rate": ("1", "lower")}
+    units |= {f"{name}_response_time": ("s", "lower") for name in ("avg", "min", "p50", "p95", "p99", "max")}
+    units |= dict.fromkeys(("total_operations", "successful_operations"), ("1", "higher"))
+    units |= {"failed_operations": ("1", "lower"), "total_time": ("s", "lower")}
+    return Measurement(
+        origin=origin,
+        kind="load",
+        operation=result["operation_type"] or origin.operation,
+        subject=subject,
+        concurrency=result[LOAD],
+        metrics={name: Metric(result[name], *unit) for name, unit in units.items() if result[name] is not None},
+        errors=result["errors"],
+        error_sample=result["error_sample"],
+    )
+
+
+def from_memory(reading: Mapping[str, Any], origin: Origin, subject: str) -> Measurement:
+    """Return one reading of the memory monitor as a measurement, in bytes and seconds."""
+    metrics = {
+        "memory_before": Metric(reading["memory_before_mb"] * MIB, "B", "lower"),
+        "memory_growth": Metric(reading["memory_delta_mb"] * MIB, "B", "lower"),
+        "memory_per_operation": Metric(reading["memory_per_operation_mb"] * MIB, "B", "lower"),
+        "memory_freed_by_gc": Metric(reading["memory_freed_by_gc_mb"] * MIB, "B", "lower"),
+        "gc_pause": Metric(reading["gc_seconds"], "s", "lower"),
+        "operations": Metric(reading["operations"], "1", "higher"),
+    }
+    return Measurement(
+        origin=origin,
+        kind="memory",
+        operation=reading["operation_type"] or origin.operation,
+        subject=subject,
+        metrics=metrics,
+    )
+
+
+def from_benchmarks(benchmarks: Iterable[Mapping[str, Any]]) -> list[Measurement]:
+    """Return the entries of a pytest-benchmark file as latency measurements, their rounds as samples.
+
+    A round of several iterations counts as one sample: their mean. Entries of other suites, without our
+    `extra_info`, are passed over.
+    """
+    return [
+        Measurement(
+            origin=msgspec.convert({"test": entry["fullname"], **info}, Origin),
+            kind="latency",
+            operation=info["operation"],
+            subject=info["subject"],
+            samples=list(entry["stats"]["data"]),
+        )
+        for entry in benchmarks
+        if "operation" in (info := entry["extra_info"])
+    ]

@@ -1,0 +1,81 @@
+"""Saved runs as files: one whole pytest-benchmark JSON file a run, numbered, never half-written."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perf.errors import SaveError, UnreadableRunError
+from perf.record.run import FORMAT, SECTION, Run, from_benchmarks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = ".khive/performance/benchmarks"
+"""Where runs are saved, below the folder the suite runs in."""
+
+_NUMBERED = re.compile(r"(\d{4,})_.*\.json")
+_LOCK_SECONDS = 60
+
+
+def save(document: dict[str, Any], folder: Path) -> Path:
+    """Write a pytest-benchmark document that holds our part, and return its path.
+
+    The name is `NNNN_profile_time_commit.json`, the number one above the highest in `folder`; two processes
+    that save at once get two numbers. The file appears whole or not at all: SaveError says why it did not.
+    """
+    from filelock import FileLock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
+            path = folder / f"{_next_number(folder):04}_{_label(document)}.json"
+            _write_whole(path, msgspec.json.encode(document, enc_hook=repr))
+    except (OSError, TimeoutError) as error:
+        raise SaveError(f"the run was not saved to {folder}: {error}; free space or make it writable") from None
+    return path
+
+
+def load(path: Path) -> Run:
+    """Return the run saved at `path`, its benchmarks among its measurements; UnreadableRunError if it is none."""
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+        section = document[SECTION]
+        if section["format"] != FORMAT:
+            raise UnreadableRunError(
+                f"{path}: format {section['format']}, and this suite reads format {FORMAT}: update the suite"
+            )
+        run = msgspec.convert(section, Run)
+        measurements = [*from_benchmarks(document["benchmarks"]), *run.measurements]
+    except OSError as error:
+        raise UnreadableRunError(f"{path}: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UnreadableRunError(f"{path}: not a saved run of this suite ({error})") from None
+    return msgspec.structs.replace(run, measurements=measurements)
+
+
+def _next_number(folder: Path) -> int:
+    names = (match for path in folder.iterdir() if (match := _NUMBERED.fullmatch(path.name)))
+    return max((int(match[1]) for match in names), default=0) + 1
+
+
+def _label(document: dict[str, Any]) -> str:
+    run = document[SECTION]
+    commit = (run["environment"]["suite"]["commit"] or "no-commit").partition(" ")[0]
+    time = re.sub(r"[^0-9T]", "", run["created"][:19])
+    return f"{run['profile']}_{time}_{commit}"
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

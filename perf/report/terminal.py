@@ -1,0 +1,183 @@
+"""The report of a run as a person reads it in a terminal: limits first, one plain sentence last."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from perf.judge.limits import BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED, PASSED
+from perf.record.environment import NAMED_PACKAGES
+from perf.units import format_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from perf.judge.limits import LimitVerdict
+    from perf.judge.thresholds import Limit
+    from perf.judge.verdict import RunVerdict
+    from perf.record.run import Failure, Measurement, Run
+
+_MARKS = {PASSED: "✓", BROKEN: "✗", INCONCLUSIVE: "?", MISSING: "?", NOT_SELECTED: "·"}
+_BAR_WIDTH = 20
+_FORMAT = "simple"
+
+
+def render(run: Run, limits: Sequence[LimitVerdict], verdict: RunVerdict) -> str:
+    """Return the report of `run`, whose measurements include the pytest-benchmark ones."""
+    parts = [
+        render_environment(run),
+        _limits(limits, run.profile),
+        _loads([one for one in run.measurements if one.kind == "load"]),
+        _memory([one for one in run.measurements if one.kind == "memory"]),
+        _custom([one for one in run.measurements if one.kind == "custom"]),
+        _subjects(run.measurements),
+        _failures(run.failures),
+        verdict.sentence,
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def render_environment(run: Run) -> str:
+    """Return what was really measured, and where: builds, commits, servers, machine."""
+    environment = run.environment
+    machine, suite, packages = environment["machine"], environment["suite"], environment["packages"]
+    named = [f"{name} {packages[name]}" for name in NAMED_PACKAGES if name in packages]
+    lines = [
+        f"measured  {' · '.join([_khive(environment['khive']), *named])}",
+        f"against   {' · '.join(environment['services'])}" if environment["services"] else "",
+        f"by        {' · '.join([_suite(suite), f'profile {run.profile}', run.created])}",
+        f"on        {' · '.join([machine['node'], _hardware(machine), machine['system'], environment['python']])}",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _suite(suite: Mapping[str, str | None]) -> str:
+    return f"suite {suite['version']} at {suite['commit'] or 'no commit'}"
+
+
+def _hardware(machine: Mapping[str, Any]) -> str:
+    return f"{machine['cpus']} × {machine['cpu']} · {format_quantity(machine['memory_bytes'], 'B')}"
+
+
+def _khive(khive: dict[str, str | None] | None) -> str:
+    if khive is None:
+        return "no khive"
+    commit = f" at {khive['commit']}" if khive["commit"] else ""
+    return f"khive {khive['version']} ({khive['origin']}{commit})"
+
+
+def _limits(verdicts: Sequence[LimitVerdict], profile: str) -> str:
+    rows = [
+        [_MARKS[one.verdict], one.limit.service, one.limit.name, _rule(one.limit), _actual(one), one.samples or "",
+         one.verdict, one.limit.source]
+        for one in verdicts
+        if one.verdict != NOT_SELECTED
+    ]  # fmt: skip
+    header = ["", "service", "limit", "rule", "actual", "n", "verdict", "from"]
+    table = _table(f"Limits of profile {profile}", header, rows)
+    legend = (
+        "p95 of operations measured one at a time, by linear interpolation (type 7); throughput: the lowest of all "
+        "steps;\ngrowth: the largest of all memory tests. ✓ held  ✗ broken  ? no verdict"
+    )
+    reasons = [f"? {one.limit.service}.{one.limit.name}: {one.reason}" for one in verdicts if _unsettled(one)]
+    return "\n".join([table, legend, *reasons]) if rows else ""
+
+
+def _unsettled(verdict: LimitVerdict) -> bool:
+    return verdict.verdict in {INCONCLUSIVE, MISSING}
+
+
+def _rule(limit: Limit) -> str:
+    sign = "≥" if limit.statistic in {"throughput", "count"} else "≤"
+    return f"{limit.statistic} {sign} {format_quantity(limit.bound, _unit(limit))}"
+
+
+def _actual(verdict: LimitVerdict) -> str:
+    if verdict.actual is None:
+        return "-"
+    figure = format_quantity(verdict.actual, _unit(verdict.limit))
+    return f"{figure} ({verdict.where})" if verdict.where not in {"", verdict.limit.operation} else figure
+
+
+def _unit(limit: Limit) -> str:
+    return {"growth": "B", "per operation": "B", "throughput": "1/s", "count": "1"}.get(limit.statistic, "s")
+
+
+def _loads(measurements: Sequence[Measurement]) -> str:
+    rows = [row for group in _by_operation(measurements) for row in _load_rows(group)]
+    header = ["service", "operation", "category", "at once", "throughput", "", "p50", "p95", "p99", "failed"]
+    table = _table("Load", header, rows)
+    errors = [
+        f"✗ {one.origin.service} {one.operation}, {one.concurrency} at once: "
+        f"{', '.join(f'{count} × {name}' for name, count in one.errors.items())}, such as {one.error_sample}"
+        for one in measurements
+        if one.errors
+    ]
+    legend = "throughput: operations done per second; the bar is its share of the best step; times of done operations"
+    return "\n".join([table, legend, *errors]) if rows else ""
+
+
+def _by_operation(measurements: Sequence[Measurement]) -> Iterator[list[Measurement]]:
+    def key(one: Measurement) -> tuple[str, str, str]:
+        return one.origin.service, one.origin.category, one.operation
+
+    for _, group in groupby(sorted(measurements, key=lambda one: (*key(one), one.concurrency)), key):
+        yield list(group)
+
+
+def _load_rows(group: Sequence[Measurement]) -> Iterator[list[object]]:
+    throughputs = [one.metrics["throughput"].value if "throughput" in one.metrics else 0.0 for one in group]
+    best = max(throughputs) or 1.0
+    for one, throughput in zip(group, throughputs, strict=True):
+        bar = "█" * round(_BAR_WIDTH * throughput / best)
+        yield [
+            one.origin.service, one.operation, one.origin.category, one.concurrency,
+            format_quantity(throughput, "1/s"), bar, *_figures(one, "p50", "p95", "p99"),
+            format_quantity(100 * one.metrics["error_rate"].value, "%") if "error_rate" in one.metrics else "-",
+        ]  # fmt: skip
+
+
+def _figures(one: Measurement, *names: str) -> list[str]:
+    metrics = [one.metrics.get(f"{name}_response_time") for name in names]
+    return [format_quantity(metric.value, metric.unit) if metric else "-" for metric in metrics]
+
+
+def _memory(measurements: Sequence[Measurement]) -> str:
+    names = ("operations", "memory_growth", "memory_per_operation", "memory_freed_by_gc", "gc_pause")
+    rows = [
+        [one.origin.service, one.operation]
+        + [format_quantity(one.metrics[name].value, one.metrics[name].unit) for name in names]
+        for one in measurements
+    ]
+    header = ["service", "operation", "calls", "growth", "kept per call", "freed by gc", "gc pause"]
+    legend = "growth: resident memory after the calls less before; kept per call: what remains after garbage collection"
+    return f"{_table('Memory', header, rows)}\n{legend}" if rows else ""
+
+
+def _custom(measurements: Sequence[Measurement]) -> str:
+    rows = [
+        [one.origin.service, name, format_quantity(metric.value, metric.unit)]
+        for one in measurements
+        for name, metric in one.metrics.items()
+    ]
+    return _table("Other figures", ["service", "figure", "value"], rows) if rows else ""
+
+
+def _subjects(measurements: Sequence[Measurement]) -> str:
+    pairs = dict.fromkeys((one.origin.service, one.operation, one.subject) for one in measurements)
+    rows = sorted(pair for pair in pairs if pair[1] != "custom_metrics")
+    return _table("What was measured", ["service", "operation", "subject"], [list(row) for row in rows]) if rows else ""
+
+
+def _failures(failures: Iterable[Failure]) -> str:
+    lines = [f"✗ {one.kind}: {one.origin.test}: {one.reason}" for one in failures]
+    return "\n".join(["Not measured", *lines]) if lines else ""
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    right = {"actual", "n", "at once", "throughput", "p50", "p95", "p99", "failed", "calls", "growth",
+             "kept per call", "freed by gc", "gc pause", "value"}  # fmt: skip
+    align = ["right" if name in right else "left" for name in header]
+    return f"{title}\n{tabulate(rows, header, tablefmt=_FORMAT, colalign=align, disable_numparse=True)}"

@@ -1,0 +1,1 @@
+"""What is measured: the installed khive build, a real Redis, and stand-ins for what lies outside khive."""

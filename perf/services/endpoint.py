@@ -1,0 +1,132 @@
+"""A stand-in for the model endpoint: OpenAI-compatible, on loopback, deterministic, in a process of its own.
+
+Its process is not the measured one, so its work does not compete for the measured interpreter's lock.
+Run as `python -m perf.services.endpoint LATENCY_SECONDS`: it prints its URL and serves until standard input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from perf.errors import ServiceUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from aiohttp import web
+
+URL_VARIABLE = "PERF_MODEL_URL"
+KEY_VARIABLE = "OPENAI_API_KEY"
+
+_ROLES = ("researcher", "analyst", "architect", "implementer", "tester", "critic", "reviewer", "auditor")
+_DOMAINS = ("distributed-systems", "async-programming", "software-architecture")
+_LONG_REQUEST_WORDS = 20
+
+
+class Endpoint:
+    """Where khive finds its model: the URL, and what it really is, for the report."""
+
+    def __init__(self, url: str, description: str) -> None:
+        self.url = url
+        self.description = description
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point an OpenAI client at this endpoint."""
+        return {"OPENAI_BASE_URL": self.url, KEY_VARIABLE: os.environ.get(KEY_VARIABLE) or "stand-in"}
+
+
+@contextmanager
+def running(latency_seconds: float, environ: Mapping[str, str]) -> Iterator[Endpoint]:
+    """Give the endpoint PERF_MODEL_URL names, else a stand-in that answers after `latency_seconds`."""
+    if environ.get(URL_VARIABLE):
+        yield Endpoint(environ[URL_VARIABLE], f"real endpoint {environ[URL_VARIABLE]}, not a stand-in")
+        return
+    command = [sys.executable, "-m", "perf.services.endpoint", str(latency_seconds)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        try:
+            url = process.stdout.readline().strip() if process.stdout else ""
+            if not url:
+                raise ServiceUnavailableError(
+                    "the stand-in for the model endpoint did not start: see its message above"
+                )
+            yield Endpoint(url, f"stand-in on loopback, latency {latency_seconds:g} s")
+        finally:
+            process.terminate()
+
+
+def evaluation(system: str, request: str) -> dict[str, Any]:
+    """Return the one answer a planner persona (`system`) gives to `request`, as khive's planner expects it.
+
+    Personas differ as they do in use, so that consensus has something to settle: each leans to its own
+    agent count, first role and confidence, derived from its prompt and from nothing else.
+    """
+    lean = zlib.crc32(system.encode()) % len(_ROLES)
+    long = len(request.split()) > _LONG_REQUEST_WORDS
+    roles = (_ROLES[lean:] + _ROLES[:lean])[: 7 if long else 3]
+    return {
+        "complexity": "very_complex" if long and lean % 2 else "complex" if long else "simple",
+        "complexity_reason": "Weighed by the number of parts that must change together.",
+        "total_agents": len(roles) + lean % 3,
+        "agent_reason": "One agent for each role that adds something.",
+        "rounds_needed": 3 if long else 1,
+        "role_priorities": list(roles),
+        "primary_domains": list(_DOMAINS[: 1 + long]),
+        "domain_reason": "The parts named in the request.",
+        "workflow_pattern": "hybrid" if long else "parallel",
+        "workflow_reason": "Research first, then build side by side." if long else "The parts are independent.",
+        "quality_level": "thorough" if long else "basic",
+        "quality_reason": "In proportion to what a fault would cost.",
+        "rules_applied": ["complexity_assessment", "agent_role_selection"],
+        "confidence": 0.7 + 0.03 * lean,
+        "summary": f"{roles[0]} leads, {len(roles)} roles in all.",
+    }
+
+
+def _completion(body: dict[str, Any]) -> dict[str, Any]:
+    texts = {message["role"]: str(message["content"]) for message in body["messages"]}
+    request = texts.get("user", "").partition("\n")[0]
+    answer = json.dumps(evaluation(texts.get("system", ""), request))
+    used = {"prompt_tokens": sum(map(len, texts.values())) // 4, "completion_tokens": len(answer) // 4}
+    return {
+        "id": "stand-in",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}],
+        "usage": {**used, "total_tokens": sum(used.values())},
+    }
+
+
+async def _serve(latency_seconds: float) -> None:
+    from aiohttp import web
+
+    async def chat(request: web.Request) -> web.Response:
+        body = await request.json()
+        if latency_seconds:
+            await asyncio.sleep(latency_seconds)
+        return web.json_response(_completion(body))
+
+    application = web.Application(client_max_size=64 * 1024 * 1024)
+    application.router.add_post("/v1/chat/completions", chat)
+    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    print(f"http://{host}:{port}/v1", flush=True)  # noqa: T201 - the parent process reads it
+    await asyncio.to_thread(sys.stdin.read)
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(_serve(float(sys.argv[1])))
+    except KeyboardInterrupt:
+        sys.exit(130)

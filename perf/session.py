@@ -1,0 +1,101 @@
+"""What one pytest session measures: its settings, what was collected so far, and the run it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from perf.judge.limits import judge_limits
+from perf.judge.verdict import judge_run
+from perf.record import store
+from perf.record.environment import fingerprint
+from perf.record.run import CATEGORIES, SECTION, LimitInForce, Origin, Run, from_benchmarks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perf.judge.limits import LimitVerdict
+    from perf.judge.thresholds import Settings
+    from perf.judge.verdict import RunVerdict
+    from perf.record.run import Failure, Measurement
+
+
+@dataclass(kw_only=True)
+class PerformanceSession:
+    """The state of one measuring session, filled while its tests run."""
+
+    settings: Settings
+    services: dict[str, str] = field(default_factory=dict)
+    measurements: list[Measurement] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    expected_services: set[str] = field(default_factory=set)
+    untimed: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A finished session: its run, what each limit and the whole came to, and where it was saved."""
+
+    run: Run
+    limits: list[LimitVerdict]
+    verdict: RunVerdict
+    path: Path | None
+
+
+SESSION = pytest.StashKey[PerformanceSession]()
+
+
+def performance_session(config: pytest.Config) -> PerformanceSession:
+    """Return the session under way."""
+    return config.stash[SESSION]
+
+
+def origin_of(item: Any) -> Origin:  # noqa: ANN401 - pytest types a fixture's node as Any
+    """Return where a test's measurements come from: its service by its module's name, its category by its marker."""
+    module = item.path.stem
+    service = module.removeprefix("test_").removesuffix("_performance")
+    category = next((name for name in reversed(CATEGORIES) if item.get_closest_marker(name)), CATEGORIES[0])
+    operation = getattr(item, "originalname", item.name).removeprefix("test_")
+    return Origin(test=item.nodeid, service=service, category=category, operation=operation)
+
+
+def conclude(session: PerformanceSession, document: dict[str, Any], folder: Path) -> Outcome:
+    """Judge what `session` collected and save it whole, with `document` as its pytest-benchmark part."""
+    timed = from_benchmarks(document["benchmarks"])
+    measurements = [*timed, *session.measurements]
+    limits = judge_limits(session.settings.limits, measurements, session.expected_services)
+    verdict = judge_run(limits, session.failures, untimed=session.untimed)
+    run = Run(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        profile=session.settings.profile,
+        verdict=verdict.word,
+        environment=fingerprint() | {"services": list(session.services.values())},
+        settings={
+            f"{section}.{key}": {"value": sourced.value, "source": sourced.source}
+            for section, table in (
+                ("measure", session.settings.measure),
+                ("environment", session.settings.environment),
+            )
+            for key, sourced in table.items()
+        },
+        limits=[
+            LimitInForce(
+                service=limit.service,
+                name=limit.name,
+                statistic=limit.statistic,
+                bound=limit.bound,
+                source=limit.source,
+            )
+            for limit in session.settings.limits
+        ],
+        measurements=session.measurements,
+        failures=session.failures,
+    )
+    path = store.save(document | {SECTION: msgspec.to_builtins(run)}, folder) if measurements else None
+    return Outcome(
+        run=msgspec.structs.replace(run, measurements=measurements), limits=limits, verdict=verdict, path=path
+    )
