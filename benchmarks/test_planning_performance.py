@@ -63,11 +63,11 @@ async def test_role_selection(benchmark: SyncBenchmark, planning: Planning, text
 @pytest.mark.benchmark
 async def test_consensus(benchmark: SyncBenchmark, planning: Planning) -> None:
     evaluations = await planning.evaluate(COMPLEX_REQUEST)
-    assert len(evaluations) > 1
+    agents = [evaluation["evaluation"].total_agents for evaluation in evaluations]
 
     consensus = benchmark(planning.build_consensus, evaluations, COMPLEX_REQUEST)
 
-    assert evaluations[0]["evaluation"].role_priorities[0] in consensus
+    assert f"Agent Range: {min(agents)}-{max(agents)}" in str(consensus)
 
 
 @MICROSECONDS

@@ -28,5 +28,5 @@ def installations(
     if dependencies == "floating":
         arguments += ["--upgrade"] if uv else ["--upgrade", "--upgrade-strategy", "eager"]
     if uv:
-        return [[*arguments, "--reinstall-package", "khive"]]
+        return [[*arguments, "--reinstall-package", "khive", "--no-sources"]]
     return [arguments, ["--force-reinstall", "--no-deps", builds[0]]]

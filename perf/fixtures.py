@@ -15,7 +15,7 @@ from perf.measure.memory import MemoryMonitor
 from perf.measure.profiler import PerformanceProfiler
 from perf.record.run import from_load, from_memory, from_profiler
 from perf.services import endpoint, redis_server
-from perf.services.build import subject_of
+from perf.services.build import furnish, subject_of
 from perf.session import origin_of, performance_session
 
 if TYPE_CHECKING:
@@ -111,13 +111,19 @@ def model_endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def khive_repository() -> Iterator[Path]:
+    """The run's scratch folder, furnished as a repository khive can work in; it is gone after the run."""
+    with TemporaryDirectory(prefix="khive-perf-") as name:
+        furnish(Path(name))
+        yield Path(name)
+
+
 @pytest.fixture
-def khive_scratch(monkeypatch: pytest.MonkeyPatch, model_endpoint: Endpoint) -> Iterator[Path]:
-    """A scratch folder to stand in, with the variables khive needs; both are gone after the test."""
-    with TemporaryDirectory(prefix="khive-perf-") as folder:
-        for name, value in model_endpoint.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("KHIVE_CC_REPO_LOCAL", folder)
-        monkeypatch.chdir(folder)
-        yield Path(folder)
-        monkeypatch.undo()
+def khive_scratch(monkeypatch: pytest.MonkeyPatch, khive_repository: Path, model_endpoint: Endpoint) -> Path:
+    """The scratch folder, which the test stands in, with the variables khive needs set."""
+    for name, value in model_endpoint.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KHIVE_CC_REPO_LOCAL", str(khive_repository))
+    monkeypatch.chdir(khive_repository)
+    return khive_repository

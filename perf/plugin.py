@@ -147,6 +147,9 @@ def pytest_runtest_makereport(
     if not_offered or report.failed:
         kind = "not offered" if not_offered else "failed"
         session.failures.append(Failure(origin=origin_of(item), kind=kind, reason=reason))
+    fixture = getattr(item, "funcargs", {}).get("benchmark")
+    if report.failed and fixture is not None:
+        fixture.has_error = True  # what it timed was not the work
     return report
 
 

@@ -64,10 +64,15 @@ def origin_of(item: Any) -> Origin:  # noqa: ANN401 - pytest types a fixture's n
 
 
 def conclude(session: PerformanceSession, document: dict[str, Any], folder: Path) -> Outcome:
-    """Judge what `session` collected and save it whole, with `document` as its pytest-benchmark part."""
-    timed = from_benchmarks(document["benchmarks"])
-    measurements = [*timed, *session.measurements]
-    limits = judge_limits(session.settings.limits, measurements, session.expected_services)
+    """Judge what `session` collected and save it whole, with `document` as its pytest-benchmark part.
+
+    What a failed test recorded is left out: nobody checked that it was the work it is named after.
+    """
+    failed = {failure.origin.test for failure in session.failures}
+    recorded = [one for one in session.measurements if one.origin.test not in failed]
+    measurements = [*from_benchmarks(document["benchmarks"]), *recorded]
+    not_offered = {failure.origin.service for failure in session.failures if failure.kind == "not offered"}
+    limits = judge_limits(session.settings.limits, measurements, session.expected_services | not_offered)
     verdict = judge_run(limits, session.failures, untimed=session.untimed)
     run = Run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -92,7 +97,7 @@ def conclude(session: PerformanceSession, document: dict[str, Any], folder: Path
             )
             for limit in session.settings.limits
         ],
-        measurements=session.measurements,
+        measurements=recorded,
         failures=session.failures,
     )
     path = store.save(document | {SECTION: msgspec.to_builtins(run)}, folder) if measurements else None

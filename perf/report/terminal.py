@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from perf.record.environment import NAMED_PACKAGES
 from perf.units import format_quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from perf.judge.limits import LimitVerdict
     from perf.judge.thresholds import Limit
@@ -171,8 +172,15 @@ def _subjects(measurements: Sequence[Measurement]) -> str:
     return _table("What was measured", ["service", "operation", "subject"], [list(row) for row in rows]) if rows else ""
 
 
-def _failures(failures: Iterable[Failure]) -> str:
-    lines = [f"✗ {one.kind}: {one.origin.test}: {one.reason}" for one in failures]
+def _failures(failures: Sequence[Failure]) -> str:
+    """List what gave no figure, the tests of one service with one reason together."""
+    groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for one in failures:
+        groups[one.kind, one.origin.service, one.reason].append(one.origin.test.rpartition("::")[2])
+    lines = [
+        f"{'·' if kind == 'not offered' else '✗'} {service}, {kind}: {reason}\n    {', '.join(tests)}"
+        for (kind, service, reason), tests in groups.items()
+    ]
     return "\n".join(["Not measured", *lines]) if lines else ""
 
 

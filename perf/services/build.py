@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -58,6 +59,13 @@ def _origin(direct_url: str | None) -> tuple[str, str | None]:
         folder = Path(unquote(urlsplit(record["url"]).path))
         return str(folder), git.commit(folder)
     return record["url"], None
+
+
+def furnish(folder: Path) -> None:
+    """Make `folder` a repository as khive expects one: builds after 0.4.0 read their prompts from `.khive` in it."""
+    prompts = Path(str(files("khive"))) / "prompts"
+    (folder / ".khive").mkdir()
+    (folder / ".khive" / "prompts").symlink_to(prompts, target_is_directory=True)
 
 
 def requirements(spec: str) -> list[str]:

@@ -24,7 +24,7 @@ class PlanCache:
     """khive's planning results in Redis, each kept for `ttl_seconds`, under keys with a prefix of this run."""
 
     def __init__(self, client: Any, prefix: str) -> None:  # noqa: ANN401 - redis-py's client is generic
-        (self._response,) = offered("khive.services.plan.parts", "PlannerResponse")
+        (self._response,) = offered("khive.services.plan", "PlannerResponse")
         (self.hash_request,) = offered("khive.utils", "sha256_of_dict")
         self._client = client
         self.prefix = prefix
@@ -41,6 +41,7 @@ class PlanCache:
             summary=(text * (summary_bytes // len(text) + 1))[:summary_bytes],
             complexity="medium",
             recommended_agents=4,
+            phases=[],
             confidence=0.8,
         )
 

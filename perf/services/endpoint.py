@@ -90,11 +90,39 @@ def evaluation(system: str, request: str) -> dict[str, Any]:
     }
 
 
-def _completion(body: dict[str, Any]) -> dict[str, Any]:
+def answer_to(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answer to a chat request: a persona's evaluation, or the least that its JSON schema allows."""
     texts = {message["role"]: str(message["content"]) for message in body["messages"]}
-    request = texts.get("user", "").partition("\n")[0]
-    answer = json.dumps(evaluation(texts.get("system", ""), request))
-    used = {"prompt_tokens": sum(map(len, texts.values())) // 4, "completion_tokens": len(answer) // 4}
+    wanted = body.get("response_format", {}).get("json_schema", {})
+    if "schema" in wanted and wanted["name"] != "OrchestrationEvaluation":
+        return _least(wanted["schema"], wanted["schema"].get("$defs", {}))  # type: ignore[no-any-return]
+    return evaluation(texts.get("system", ""), texts.get("user", "").partition("\n")[0])
+
+
+def _least(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    """Return the smallest value a JSON schema allows, taking its first choice where it offers several."""
+    if "$ref" in schema:
+        return _least(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    for choices in ("enum", "anyOf", "oneOf", "allOf"):
+        if choices in schema:
+            first = schema[choices][0]
+            return first if choices == "enum" else _least(first, definitions)
+    if "const" in schema:
+        return schema["const"]
+    simple = {
+        "string": "x" * schema.get("minLength", 1),
+        "integer": schema.get("minimum", 0),
+        "number": schema.get("minimum", 0),
+        "array": [_least(schema["items"], definitions)] * schema.get("minItems", 0) if "items" in schema else [],
+        "object": {key: _least(part, definitions) for key, part in schema.get("properties", {}).items()},
+    }
+    return simple.get(schema.get("type", "null"), False if schema.get("type") == "boolean" else None)
+
+
+def _completion(body: Mapping[str, Any]) -> dict[str, Any]:
+    answer = json.dumps(answer_to(body))
+    sent = sum(len(str(message["content"])) for message in body["messages"])
+    used = {"prompt_tokens": sent // 4, "completion_tokens": len(answer) // 4}
     return {
         "id": "stand-in",
         "object": "chat.completion",
