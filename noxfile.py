@@ -25,7 +25,7 @@ SECONDS_TO_CLEAN_UP = 20.0
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 
-@nox.session
+@nox.session(allow_parallel=True)  # so that nox -j starts it, and it can say no; otherwise nox would ignore -j
 @nox.parametrize("profile", [nox.param(name, id=name, tags=[name]) for name in PROFILES])
 def perf(session: nox.Session, profile: str) -> None:
     """Measure khive under a profile; `nox -t dev` runs one. After `--`: `--khive SPEC` and pytest's arguments."""

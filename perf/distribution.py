@@ -27,9 +27,8 @@ def percentiles(values: Sequence[float], qs: Sequence[float]) -> list[float]:
 
 
 def samples_needed(q: float) -> int:
-    """Return the fewest samples from which the `q`-th percentile is more than their largest one.
+    """Return the fewest samples of which the slowest has no weight in the `q`-th percentile.
 
-    Below 1 / (1 - q/100) samples no sample is expected beyond the percentile: 2 for p50, 20 for p95,
-    100 for p99.
+    Between order statistics that takes 1 / (1 - q/100) + 1 samples: 3 for p50, 21 for p95, 101 for p99.
     """
-    return round(100.0 / (100.0 - q))
+    return round(100.0 / (100.0 - q)) + 1

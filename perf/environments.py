@@ -29,4 +29,4 @@ def installations(
         arguments += ["--upgrade"] if uv else ["--upgrade", "--upgrade-strategy", "eager"]
     if uv:
         return [[*arguments, "--reinstall-package", "khive", "--no-sources"]]
-    return [arguments, ["--force-reinstall", "--no-deps", builds[0]]]
+    return [arguments, ["--force-reinstall", "--no-deps", *builds]]

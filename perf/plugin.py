@@ -105,7 +105,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         config.stash[SESSION] = _prepare(config, items)
     except PerfError as error:
         _stop(config, error)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled job ends like Ctrl-C, cleaning up
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # a cancelled job ends like Ctrl-C, cleaning up
+        signal.signal(ending, signal.default_int_handler)
 
 
 def _prepare(config: pytest.Config, items: Sequence[pytest.Item]) -> PerformanceSession:
@@ -177,6 +178,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             return
         saved = f"\nWrote the run to {os.path.relpath(outcome.path)}" if outcome.path else "\nNothing to save."
         _conclude(session, outcome.verdict, render(outcome.run, outcome.limits, outcome.verdict) + saved)
+    elif measured is not None:
+        _write(config, "The run was cut short: nothing was judged, nothing was saved.", red=True)
 
 
 def _conclude(session: pytest.Session, verdict: RunVerdict, report: str | None = None) -> None:

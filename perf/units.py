@@ -19,14 +19,13 @@ def format_quantity(value: float, unit: str) -> str:
     stand on the same side of a printed limit as the raw one, except within 0.05 % of it.
     """
     if unit == "%":
-        return f"{value:.1f} %"
+        return f"{_four_digits(value)} %"
     scales = _SCALES.get(unit)
     if scales is None:
-        return f"{value:.4g}"
+        return _four_digits(value)
     size, name = next((scale for scale in scales if abs(value) >= scale[0]), scales[-1])
     return f"{_four_digits(value / size)} {name}"
 
 
 def _four_digits(value: float) -> str:
-    text = f"{value:.4g}"
-    return f"{value:.0f}" if "e" in text else text
+    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"  # noqa: PLR2004 - where .4g turns to exponents

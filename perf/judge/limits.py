@@ -64,18 +64,18 @@ def _latency(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict 
     """Judge a percentile of all operations of that name measured one at a time, never the slowest call."""
     matching = [one for one in measurements if one.kind == "latency" and one.operation == limit.operation]
     samples = [duration for one in matching for duration in one.samples]
+    failed = sum(sum(one.errors.values()) for one in matching)
     if not samples:
         return None
     q = float(limit.statistic[1:])
     actual, needed = percentile(samples, q), samples_needed(q)
+    reason = ""
     if len(samples) < needed:
-        return LimitVerdict(
-            limit=limit,
-            verdict=INCONCLUSIVE,
-            actual=actual,
-            samples=len(samples),
-            reason=f"{limit.statistic} needs {needed} samples or more: raise rounds in thresholds.toml",
-        )
+        reason = f"{limit.statistic} needs {needed} samples or more: raise rounds in thresholds.toml"
+    elif failed > (1 - q / 100) * (failed + len(samples)):
+        reason = f"{failed} of {failed + len(samples)} operations failed, so {limit.statistic} of all is not known"
+    if reason:
+        return _inconclusive(limit, actual, len(samples), reason)
     return _at_most(limit, actual, len(samples), matching[0].operation)
 
 
@@ -114,17 +114,18 @@ def _throughput(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdi
 
 def _count(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:
     """Judge the most tasks at once of which no operation failed."""
-    loads = [one for one in measurements if one.kind == "load"]
+    loads = [one for one in measurements if one.kind == "load" and one.metrics["total_operations"].value]
     if not loads:
         return None
-    held = [one.concurrency for one in loads if not one.errors]
-    actual = max(held, default=0)
-    return LimitVerdict(
-        limit=limit,
-        verdict=PASSED if actual >= limit.bound else BROKEN,
-        actual=float(actual),
-        samples=len(loads),
-    )
+    actual = float(max((one.concurrency for one in loads if not one.errors), default=0))
+    if actual < limit.bound and not any(one.errors for one in loads):
+        return _inconclusive(limit, actual, len(loads), f"no more than {actual:g} at once were tried")
+    verdict = PASSED if actual >= limit.bound else BROKEN
+    return LimitVerdict(limit=limit, verdict=verdict, actual=actual, samples=len(loads))
+
+
+def _inconclusive(limit: Limit, actual: float, samples: int, reason: str) -> LimitVerdict:
+    return LimitVerdict(limit=limit, verdict=INCONCLUSIVE, actual=actual, samples=samples, reason=reason)
 
 
 def _at_most(limit: Limit, actual: float, samples: int, where: str) -> LimitVerdict:

@@ -7,7 +7,6 @@ variables are arguments. Every mistake is found before one error names them all.
 from __future__ import annotations
 
 import difflib
-import math
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,6 +56,7 @@ KNOWN_LIMITS: dict[str, dict[str, tuple[str, ...]]] = {
 
 _SUFFIXES = ("_ms", "_mb", "_ops_per_sec")
 _OURS = ("PERF_STRESS_", "PERF_CONCURRENT_")
+_LARGEST = 1e12
 _PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9")
 
 
@@ -93,7 +93,7 @@ class Settings:
     measure: Mapping[str, Sourced]
     environment: Mapping[str, Sourced]
     numbers: Mapping[str, Mapping[str, float]]
-    """Service to limit name to its number as written (milliseconds, MiB); a table counts as its strictest tail."""
+    """Service to limit name to its number as written (milliseconds, MiB); a table counts as its highest percentile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _whole(value: Any) -> bool:  # noqa: ANN401 - anything TOML holds
 
 
 def _number(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LARGEST
 
 
 _NUMBER = _Kind(_number, "a finite number, 0 or more")
@@ -121,10 +121,10 @@ _COUNTS = _Kind(
 )
 _TEXT = _Kind(lambda value: isinstance(value, str) and bool(value), "a text")
 _REDIS = _Kind(
-    lambda value: isinstance(value, str) and (value in {"auto", "installed", "bundled"} or "://" in value),
-    '"auto", "installed", "bundled" or a URL',
+    lambda value: isinstance(value, str) and (value in {"installed", "bundled"} or "://" in value),
+    '"installed", "bundled" or a URL',
 )
-_DEPENDENCIES = _Kind(lambda value: value in {"floating", "pinned"}, '"floating" or "pinned"')
+_DEPENDENCIES = _Kind(lambda value: value in ("floating", "pinned"), '"floating" or "pinned"')
 
 _SECTIONS: dict[str, dict[str, _Kind]] = {
     "measure": {
@@ -144,6 +144,7 @@ _SECTIONS: dict[str, dict[str, _Kind]] = {
     },
 }
 _VARIABLES = {"PERF_STRESS_DURATION_SEC": ("measure", "stress_duration_sec")}
+_ELSEWHERE = ("PERF_REDIS_URL", "PERF_MODEL_URL")  # read where a server is chosen, in perf.services
 
 
 def resolve(text: str, environ: Mapping[str, str], profile: str = "dev") -> Settings:
@@ -155,16 +156,18 @@ def resolve(text: str, environ: Mapping[str, str], profile: str = "dev") -> Sett
         raise SettingsError(f"profile {profile!r}: unknown{_nearest(profile, PROFILES)}; one of {', '.join(PROFILES)}")
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, tables nested without end
         raise SettingsError(f"{FILE}: {error}") from None
     layers = _layers(document)
-    faults = [*_check_document(document), *_check_layers(layers)]
-    if faults:
-        raise SettingsError("\n".join(faults))
-    chosen = [layers["defaults"], layers.get(f"profiles.{profile}", {})]
-    limits = _merge_limits(chosen, ("[defaults]", f"[profiles.{profile}]"))
-    sections = {name: _merge_section(name, chosen, profile) for name in _SECTIONS}
-    faults = [*_apply_variables(environ, limits, sections), *_missing(sections)]
+    chosen = {f"{FILE} [{name}]": layers.get(name, {}) for name in ("defaults", f"profiles.{profile}")}
+    limits = _merge_limits(chosen)
+    sections = {name: _merge_section(name, chosen) for name in _SECTIONS}
+    faults = [
+        *_check_document(document),
+        *_check_layers(layers),
+        *_missing(sections),
+        *_apply_variables(environ, limits, sections),
+    ]
     if faults:
         raise SettingsError("\n".join(faults))
     return Settings(
@@ -183,9 +186,8 @@ def resolve(text: str, environ: Mapping[str, str], profile: str = "dev") -> Sett
 
 
 def _layers(document: Mapping[str, Any]) -> dict[str, Any]:
-    profiles = document.get("profiles", {})
-    named = {f"profiles.{name}": table for name, table in profiles.items()} if isinstance(profiles, dict) else {}
-    return {"defaults": document.get("defaults", {}), **named}
+    profiles = {f"profiles.{name}": table for name, table in _table(document.get("profiles")).items()}
+    return {"defaults": document.get("defaults", {}), **profiles}
 
 
 def _check_document(document: Mapping[str, Any]) -> Iterator[str]:
@@ -198,7 +200,7 @@ def _check_document(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_layers(layers: Mapping[str, Any]) -> Iterator[str]:
-    declared = layers["defaults"].get("limits", {}) if isinstance(layers["defaults"], dict) else {}
+    declared = _table(_table(layers["defaults"]).get("limits"))
     for layer, table in layers.items():
         if not isinstance(table, dict):
             yield f"{FILE}: {layer}: must be a table"
@@ -252,8 +254,7 @@ def _names(service: str, declared: Mapping[str, Any]) -> list[str]:
     """Return the limits a service may have: khive's services have theirs, a user's own what `[defaults]` declares."""
     if service in KNOWN_LIMITS:
         return list(KNOWN_LIMITS[service])
-    own = declared.get(service, {})
-    return [name for name in own if name.endswith(_SUFFIXES)] if isinstance(own, dict) else []
+    return [name for name in _table(declared.get(service)) if name.endswith(_SUFFIXES)]
 
 
 def _unknown(table: Mapping[str, Any], known: Iterable[str], path: str) -> Iterator[str]:
@@ -272,20 +273,26 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 # Putting the layers together
 
 
-def _merge_limits(layers: Iterable[Any], names: Iterable[str]) -> dict[str, dict[str, Sourced]]:
+def _merge_limits(layers: Mapping[str, Any]) -> dict[str, dict[str, Sourced]]:
+    """Lay the tables of limits over each other; what is no table is a fault, found elsewhere, and passed over."""
     merged: dict[str, dict[str, Sourced]] = {}
-    for layer, source in zip(layers, names, strict=True):
-        for service, table in layer.get("limits", {}).items():
-            entries = {name: Sourced(value=value, source=f"{FILE} {source}") for name, value in table.items()}
+    for source, layer in layers.items():
+        for service, table in _table(_table(layer).get("limits")).items():
+            entries = {name: Sourced(value=value, source=source) for name, value in _table(table).items()}
             merged.setdefault(service, {}).update(entries)
     return merged
 
 
-def _merge_section(name: str, layers: Iterable[Any], profile: str) -> dict[str, Sourced]:
+def _merge_section(name: str, layers: Mapping[str, Any]) -> dict[str, Sourced]:
     merged: dict[str, Sourced] = {}
-    for layer, source in zip(layers, ("[defaults]", f"[profiles.{profile}]"), strict=True):
-        merged |= {key: Sourced(value=value, source=f"{FILE} {source}") for key, value in layer.get(name, {}).items()}
+    for source, layer in layers.items():
+        section = _table(_table(layer).get(name))
+        merged |= {key: Sourced(value=value, source=source) for key, value in section.items()}
     return merged
+
+
+def _table(value: Any) -> dict[str, Any]:  # noqa: ANN401 - anything TOML holds
+    return value if isinstance(value, dict) else {}
 
 
 def _missing(sections: Mapping[str, Mapping[str, Sourced]]) -> Iterator[str]:
@@ -307,34 +314,32 @@ def _apply_variables(
     prefixes = (*(f"PERF_{service.upper()}_" for service in {*KNOWN_LIMITS, *limits}), *_OURS)
     applied: dict[tuple[str, str], str] = {}
     for variable, text in sorted(environ.items()):
-        target = targets.get(variable)
-        if target is None:
-            if variable.startswith(prefixes):
+        if variable not in targets:
+            if variable.startswith(prefixes) and variable not in _ELSEWHERE:
                 yield f"{variable}: names no limit{_nearest(variable, targets)}"
             continue
+        target = targets[variable]
         if target in applied:
             yield f"{variable}: sets the same limit as {applied[target]}; keep one of the two"
             continue
         applied[target] = variable
         table, key = target
-        kind = _SECTIONS[table][key] if table in _SECTIONS and table not in limits else _NUMBER
+        kind = _SECTIONS[table][key] if variable in _VARIABLES else _NUMBER
         value = _parse(text)
         if not kind.accepts(value):
             yield f"{variable}: must be {kind.words}, not {text!r}"
-        elif table in limits:
-            limits[table][key] = Sourced(value=value, source=variable)
         else:
-            sections[table][key] = Sourced(value=value, source=variable)
+            (sections if variable in _VARIABLES else limits)[table][key] = Sourced(value=value, source=variable)
 
 
 def _targets(limits: Mapping[str, Mapping[str, Sourced]]) -> dict[str, tuple[str, str]]:
     """Return every variable that sets something, and the table and key it sets."""
-    targets = dict(_VARIABLES)
+    targets: dict[str, tuple[str, str]] = {}
     for service, table in limits.items():
         for name in table:
             variables = (f"PERF_{service}_{name}".upper(), *KNOWN_LIMITS.get(service, {}).get(name, ()))
             targets |= dict.fromkeys(variables, (service, name))
-    return targets
+    return targets | _VARIABLES
 
 
 def _parse(text: str) -> float | None:
@@ -385,4 +390,4 @@ def _rules(name: str, value: Any) -> tuple[str | None, dict[str, float]]:  # noq
 def _single(value: Any) -> float:  # noqa: ANN401 - a number or a table
     if not isinstance(value, dict):
         return value  # type: ignore[no-any-return]
-    return value["p95"] if "p95" in value else list(value.values())[-1]  # type: ignore[no-any-return]
+    return value[max(value, key=lambda name: float(name[1:]))]  # type: ignore[no-any-return]

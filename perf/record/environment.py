@@ -18,6 +18,9 @@ from perf.services.build import installed_build
 NAMED_PACKAGES = ("lionagi", "pydantic", "openai", "redis")
 """The dependencies most likely to move a figure; reports name their versions."""
 
+SUITE = Path(perf.__file__).parent.parent
+"""The suite's own repository, where it is installed as editable."""
+
 
 def fingerprint() -> dict[str, Any]:
     """Return what must be equal, or named as a difference, for two runs to be compared."""
@@ -36,13 +39,15 @@ def fingerprint() -> dict[str, Any]:
         "khive": _khive(),
         "suite": {
             "version": metadata.version("khive-performance-suite"),
-            "commit": git.commit(Path(perf.__file__).parent.parent),
+            "commit": git.commit(SUITE) if (SUITE / ".git").exists() else None,
         },
     }
 
 
 def _packages() -> dict[str, str]:
-    return {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
+    """Return every installed version; of a package installed twice, the one that is imported: the first found."""
+    found = [(dist.name.lower(), dist.version) for dist in metadata.distributions() if dist.name]
+    return dict(reversed(found))
 
 
 def _khive() -> dict[str, str | None] | None:

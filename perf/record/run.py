@@ -179,11 +179,11 @@ def from_benchmarks(benchmarks: Iterable[Mapping[str, Any]]) -> list[Measurement
     """
     return [
         Measurement(
-            origin=msgspec.convert({"test": entry["fullname"], **info}, Origin),
+            origin=msgspec.convert({**info, "test": entry["fullname"]}, Origin),
             kind="latency",
             operation=info["operation"],
             subject=info["subject"],
-            samples=list(entry["stats"]["data"]),
+            samples=msgspec.convert(entry["stats"]["data"], list[float]),
         )
         for entry in benchmarks
         if "operation" in (info := entry["extra_info"])

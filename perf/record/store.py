@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ def save(document: dict[str, Any], folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
             path = folder / f"{_next_number(folder):04}_{_label(document)}.json"
-            _write_whole(path, msgspec.json.encode(document, enc_hook=repr))
+            _write_whole(path, _encode(document))
     except (OSError, TimeoutError) as error:
         raise SaveError(f"the run was not saved to {folder}: {error}; free space or make it writable") from None
     return path
@@ -52,9 +53,19 @@ def load(path: Path) -> Run:
         measurements = [*from_benchmarks(document["benchmarks"]), *run.measurements]
     except OSError as error:
         raise UnreadableRunError(f"{path}: {error.strerror}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise UnreadableRunError(f"{path}: not a saved run of this suite (it has no {error})") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, RecursionError) as error:
         raise UnreadableRunError(f"{path}: not a saved run of this suite ({error})") from None
     return msgspec.structs.replace(run, measurements=measurements)
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(document, enc_hook=repr)
+    except UnicodeEncodeError:  # a name or a message that is not text in full, such as an undecodable file name
+        plain = msgspec.to_builtins(document, enc_hook=repr, str_keys=True)
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _next_number(folder: Path) -> int:

@@ -31,6 +31,7 @@ def render(run: Run, limits: Sequence[LimitVerdict], verdict: RunVerdict) -> str
         render_environment(run),
         _limits(limits, run.profile),
         _loads([one for one in run.measurements if one.kind == "load"]),
+        _errors(run.measurements),
         _memory([one for one in run.measurements if one.kind == "memory"]),
         _custom([one for one in run.measurements if one.kind == "custom"]),
         _subjects(run.measurements),
@@ -50,8 +51,17 @@ def render_environment(run: Run) -> str:
         f"against   {' · '.join(environment['services'])}" if environment["services"] else "",
         f"by        {' · '.join([_suite(suite), f'profile {run.profile}', run.created])}",
         f"on        {' · '.join([machine['node'], _hardware(machine), machine['system'], environment['python']])}",
+        *_effort(run.settings),
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _effort(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return how hard the run measured, a line for each place where that was set."""
+    by_source: dict[str, list[str]] = defaultdict(list)
+    for name, setting in settings.items():
+        by_source[setting["source"]].append(f"{name.partition('.')[2]} {setting['value']}")
+    return [f"set by    {source}: {', '.join(values)}" for source, values in by_source.items()]
 
 
 def _suite(suite: Mapping[str, str | None]) -> str:
@@ -110,14 +120,19 @@ def _loads(measurements: Sequence[Measurement]) -> str:
     rows = [row for group in _by_operation(measurements) for row in _load_rows(group)]
     header = ["service", "operation", "category", "at once", "throughput", "", "p50", "p95", "p99", "failed"]
     table = _table("Load", header, rows)
-    errors = [
+    legend = "throughput: operations done per second; the bar is its share of the best step; times of done operations"
+    return f"{table}\n{legend}" if rows else ""
+
+
+def _errors(measurements: Sequence[Measurement]) -> str:
+    lines = [
         f"✗ {one.origin.service} {one.operation}, {one.concurrency} at once: "
-        f"{', '.join(f'{count} × {name}' for name, count in one.errors.items())}, such as {one.error_sample}"
+        f"{', '.join(f'{count} × {name}' for name, count in one.errors.items())}"
+        f"{f', such as {one.error_sample}' if one.error_sample else ''}"
         for one in measurements
         if one.errors
     ]
-    legend = "throughput: operations done per second; the bar is its share of the best step; times of done operations"
-    return "\n".join([table, legend, *errors]) if rows else ""
+    return "\n".join(["Failed operations", *lines]) if lines else ""
 
 
 def _by_operation(measurements: Sequence[Measurement]) -> Iterator[list[Measurement]]:

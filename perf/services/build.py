@@ -74,9 +74,12 @@ def requirements(spec: str) -> list[str]:
     A word is a bare version ("0.4.0"), a git URL, or anything pip takes: a requirement, a wheel, a path.
     Raises SettingsError on an empty SPEC.
     """
-    words = shlex.split(spec)
+    try:
+        words = [word for word in shlex.split(spec) if word]
+    except ValueError:  # a quote that is never closed
+        words = []
     if not words:
-        raise SettingsError("--khive needs a version, a wheel, a path, a git URL or a requirement")
+        raise SettingsError(f"--khive {spec!r}: needs a version, a wheel, a path, a git URL or a requirement")
     return [_requirement(word) for word in words]
 
 

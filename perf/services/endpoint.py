@@ -50,7 +50,9 @@ def running(latency_seconds: float, environ: Mapping[str, str]) -> Iterator[Endp
         yield Endpoint(environ[URL_VARIABLE], f"real endpoint {environ[URL_VARIABLE]}, not a stand-in")
         return
     command = [sys.executable, "-m", "perf.services.endpoint", str(latency_seconds)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    pipe = subprocess.PIPE
+    # In a process group of its own, so that Ctrl-C reaches us alone and the tests can still clean up behind them.
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, process_group=0) as process:  # noqa: S603
         try:
             url = process.stdout.readline().strip() if process.stdout else ""
             if not url:
@@ -154,7 +156,4 @@ async def _serve(latency_seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(_serve(float(sys.argv[1])))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    asyncio.run(_serve(float(sys.argv[1])))

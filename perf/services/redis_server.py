@@ -50,20 +50,19 @@ class RedisServer:
 
 
 def choose(setting: str, environ: Mapping[str, str]) -> RedisChoice:
-    """Return the Redis that `setting` ("auto", "installed", "bundled" or a URL) means on this machine.
+    """Return the Redis that `setting` means on this machine; PERF_REDIS_URL comes before it.
 
-    PERF_REDIS_URL comes before the setting. "auto" prefers an installed server to the bundled one.
-    Raises ServiceUnavailableError when there is none to be had.
+    "installed" prefers a server on PATH and "bundled" the one from the wheel, each falling back on the
+    other; a URL names a running server. Raises ServiceUnavailableError when there is none to be had.
     """
     if environ.get(URL_VARIABLE):
         return RedisChoice(origin=URL_VARIABLE, url=environ[URL_VARIABLE])
     if "://" in setting:
         return RedisChoice(origin="named in thresholds.toml", url=setting)
-    candidates = {"installed": _installed, "bundled": _bundled}
-    for name in candidates if setting == "auto" else [setting]:
-        program = candidates[name]()
-        if program:
-            return RedisChoice(origin=f"{name}, started for this run", program=program)
+    found = {"installed": _installed(), "bundled": _bundled()}
+    for origin in sorted(found, key=lambda origin: origin != setting):
+        if program := found[origin]:
+            return RedisChoice(origin=f"{origin}, started for this run", program=program)
     raise ServiceUnavailableError(_NONE_FOUND)
 
 
@@ -117,7 +116,9 @@ def _started(program: Path, folder: Path) -> Iterator[str]:
     socket = folder / "redis.sock"
     command = [str(program), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
     command += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", str(folder / "log")]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:  # noqa: S603
+    quiet = subprocess.DEVNULL
+    # In a process group of its own, so that Ctrl-C reaches us alone and the tests can still clean up behind them.
+    with subprocess.Popen(command, stdin=quiet, stdout=quiet, process_group=0) as process:  # noqa: S603
         try:
             _wait_for(socket, process, folder / "log")
             yield f"unix://{socket}"
