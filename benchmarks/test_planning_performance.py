@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perf.services.planning import COMPLEX_REQUEST, SIMPLE_REQUEST, planned
+from perf.services.planning import COMPLEX_REQUEST, SIMPLE_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,8 +29,8 @@ def whole_plan(planning: Planning, text: str) -> Callable[[], Awaitable[None]]:
     request = planning.plan_request(text)
 
     async def plan() -> None:
-        if wrong := planned(await planning.plan(request)):
-            raise PlanningFailedError(wrong)
+        if fault := planning.fault(await planning.plan(request)):
+            raise PlanningFailedError(fault)
 
     return plan
 
@@ -84,14 +84,14 @@ async def test_cost_tracking(benchmark: SyncBenchmark, planning: Planning) -> No
 async def test_simple_plan(async_benchmark: AwaitableBenchmark, planning: Planning) -> None:
     response = await async_benchmark(planning.plan, planning.plan_request(SIMPLE_REQUEST))
 
-    assert planned(response) is None
+    assert planning.fault(response) is None
 
 
 @pytest.mark.benchmark
 async def test_complex_plan(async_benchmark: AwaitableBenchmark, planning: Planning) -> None:
     response = await async_benchmark(planning.plan, planning.plan_request(COMPLEX_REQUEST))
 
-    assert planned(response) is None
+    assert planning.fault(response) is None
     assert len(response.phases) > 1
 
 

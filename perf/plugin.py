@@ -12,7 +12,7 @@ from perf import fixtures
 from perf.errors import NotOfferedError, PerfError
 from perf.judge.thresholds import FILE, PROFILES
 from perf.judge.verdict import RunVerdict, judge_run
-from perf.record.run import Failure
+from perf.record.run import Failure, Origin
 from perf.record.store import FOLDER
 from perf.report.terminal import render
 from perf.services import redis_server
@@ -35,6 +35,11 @@ _INSTRUMENTS = {
     "async_benchmark", "performance_profiler", "load_test_runner", "memory_monitor", "performance_thresholds",
     "performance_settings", "redis_service", "model_endpoint",
 }  # fmt: skip
+_UNREAD = Failure(
+    origin=Origin(test="a file of this run", service="-", category="-", operation="-"),
+    kind="failed",
+    reason="pytest could not read it: see above",
+)
 _REPORT = pytest.StashKey[str]()
 _VERDICT = pytest.StashKey[RunVerdict]()
 _PARALLEL = pytest.StashKey[bool]()
@@ -61,15 +66,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test that takes `concurrent_tasks` one run per step of the profile's concurrency."""
-    if "concurrent_tasks" not in metafunc.fixturenames:
+    defined = metafunc._arg2fixturedefs  # noqa: SLF001 - the only place that knows a user's own fixture
+    if "concurrent_tasks" not in metafunc.fixturenames or "concurrent_tasks" in defined:
         return
-    if any("concurrent_tasks" in str(mark.args[:1]) for mark in metafunc.definition.iter_markers("parametrize")):
+    if any("concurrent_tasks" in _argnames(mark) for mark in metafunc.definition.iter_markers("parametrize")):
         return
     try:
         steps = _settings(metafunc.config).measure["concurrency"].value
     except PerfError:
         steps = [1]  # the mistake stops the run in pytest_collection_finish
     metafunc.parametrize("concurrent_tasks", steps)
+
+
+def _argnames(mark: pytest.Mark) -> Sequence[str]:
+    names = mark.kwargs.get("argnames") or mark.args[0]
+    return [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
 
 
 @pytest.hookimpl(trylast=True)
@@ -137,7 +148,7 @@ def pytest_runtest_makereport(
     """List what gave no figure; what the build does not offer is skipped under its reason, never passed over."""
     report = yield
     session = item.config.stash.get(SESSION, None)
-    if session is None or call.excinfo is None or not _is_performance(item.config, item):
+    if session is None or call.excinfo is None:
         return report
     not_offered = call.excinfo.errisinstance(NotOfferedError)
     reason = " ".join(call.excinfo.exconly().split())
@@ -157,7 +168,8 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401, ARG001 - xdist's hook and types
     """Note, in the process that controls xdist's workers, that they ran performance tests."""
-    node.config.stash[_PARALLEL] = bool(getattr(node, "workeroutput", {}).get("khive_performance"))
+    if getattr(node, "workeroutput", {}).get("khive_performance"):
+        node.config.stash[_PARALLEL] = True
 
 
 @pytest.hookimpl(trylast=True)
@@ -170,6 +182,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     elif config.stash.get(_PARALLEL, False) and exitstatus == pytest.ExitCode.OK:
         _conclude(session, judge_run([], [], untimed="Tests ran in parallel under xdist"))
     elif measured is not None and exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        if exitstatus == pytest.ExitCode.TESTS_FAILED and not any(one.kind == "failed" for one in measured.failures):
+            measured.failures.append(_UNREAD)
         try:
             outcome = conclude(measured, _pytest_benchmark_document(config), config.rootpath / FOLDER)
         except PerfError as error:

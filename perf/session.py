@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from perf.errors import MeasurementError
 from perf.judge.limits import judge_limits
 from perf.judge.verdict import judge_run
 from perf.record import store
@@ -50,7 +51,9 @@ SESSION = pytest.StashKey[PerformanceSession]()
 
 
 def performance_session(config: pytest.Config) -> PerformanceSession:
-    """Return the session under way."""
+    """Return the session under way; MeasurementError when pytest was not told that a test would measure."""
+    if SESSION not in config.stash:
+        raise MeasurementError("an instrument must be an argument of the test, so that its run is prepared beforehand")
     return config.stash[SESSION]
 
 

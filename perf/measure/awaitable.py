@@ -34,15 +34,20 @@ class SyncBenchmark(BenchmarkFixture):
     measured: Callable[..., Any] | None = None
 
     def __call__(self, function_to_benchmark: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        self._refuse_coroutine_function(function_to_benchmark)
-        return super().__call__(function_to_benchmark, *args, **kwargs)
+        self._refuse(function_to_benchmark, _makes_coroutines(function_to_benchmark))
+        result = super().__call__(function_to_benchmark, *args, **kwargs)
+        self._refuse(function_to_benchmark, inspect.isawaitable(result))
+        return result
 
     def pedantic(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        self._refuse_coroutine_function(target)
-        return super().pedantic(target, *args, **kwargs)
+        self._refuse(target, _makes_coroutines(target))
+        result = super().pedantic(target, *args, **kwargs)
+        self._refuse(target, inspect.isawaitable(result))
+        return result
 
-    def _refuse_coroutine_function(self, function: Callable[..., Any]) -> None:
-        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+    def _refuse(self, function: Callable[..., Any], awaitable: bool) -> None:  # noqa: FBT001 - private
+        self.measured = function
+        if awaitable:
             self.has_error = True
             self._mode = "refused"
             name = getattr(function, "__qualname__", repr(function))
@@ -50,7 +55,10 @@ class SyncBenchmark(BenchmarkFixture):
                 f"benchmark({name}) would time the creation of a coroutine, not its work: "
                 f"make the test `async def` and write `await async_benchmark({name}, ...)`"
             )
-        self.measured = function
+
+
+def _makes_coroutines(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 class AwaitableBenchmark:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,11 @@ from perf.measure.profiler import PerformanceProfiler
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-LOAD = "concurrent_tasks"
+LOAD = "perf.measure.load"
 """The metadata key that marks an operation as one of a load test: it ran beside others."""
+
+Outcome = tuple[float, BaseException | None]
+"""What came of one operation: its duration in seconds, and the exception it raised."""
 
 
 class LoadTestRunner:
@@ -60,7 +64,7 @@ class LoadTestRunner:
             operations_per_task = 10
         if not self.profiler.started:
             self.profiler.start_measurement()
-        outcomes: list[tuple[float, BaseException | None]] = []
+        outcomes: list[Outcome] = []
         clock = self._clock
         begin = clock()
 
@@ -69,13 +73,7 @@ class LoadTestRunner:
                 await asyncio.sleep(delay)
             left = operations_per_task
             while left if duration_seconds is None else clock() - begin < duration_seconds:
-                start = clock()
-                try:
-                    await operation()
-                except Exception as error:  # noqa: BLE001 - whatever the measured code raises is a failed operation
-                    outcomes.append((clock() - start, error))
-                else:
-                    outcomes.append((clock() - start, None))
+                outcomes.append(await _attempt(operation, clock))
                 if left is not None:
                     left -= 1
 
@@ -94,9 +92,9 @@ class LoadTestRunner:
         self._record(outcomes, result)
         return result
 
-    def _record(self, outcomes: Sequence[tuple[float, BaseException | None]], result: dict[str, Any]) -> None:
+    def _record(self, outcomes: Sequence[Outcome], result: dict[str, Any]) -> None:
         self.results.append(result)
-        metadata = {LOAD: result[LOAD]}
+        metadata = {LOAD: True, "concurrent_tasks": result["concurrent_tasks"]}
         for duration, error in outcomes:
             self.profiler.record_operation(duration, error is None, result["operation_type"] or "operation", metadata)
         self.profiler.end_measurement()
@@ -110,17 +108,30 @@ def _check(
 ) -> None:
     if operations_per_task is not None and duration_seconds is not None:
         raise MeasurementError("a load test ends by operations_per_task or by duration_seconds, not by both")
-    for name, value, least in (
-        ("concurrent_tasks", concurrent_tasks, 1),
-        ("operations_per_task", operations_per_task, 1),
-        ("ramp_up_seconds", ramp_up_seconds, 0),
-        ("duration_seconds", duration_seconds, 0),
-    ):
-        if value is not None and not value >= least:
-            raise MeasurementError(f"{name} must be {least} or more, not {value!r}")
+    for name, count in (("concurrent_tasks", concurrent_tasks), ("operations_per_task", operations_per_task)):
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise MeasurementError(f"{name} must be a whole number, 1 or more, not {count!r}")
+    for name, seconds in (("ramp_up_seconds", ramp_up_seconds), ("duration_seconds", duration_seconds)):
+        if seconds is not None and not 0 <= seconds < math.inf:
+            raise MeasurementError(f"{name} must be a finite number of seconds, 0 or more, not {seconds!r}")
 
 
-def _result(outcomes: Sequence[tuple[float, BaseException | None]], elapsed: float) -> dict[str, Any]:
+async def _attempt(operation: Callable[[], Awaitable[object]], clock: Callable[[], float]) -> Outcome:
+    failure: BaseException | None = None
+    start = clock()
+    try:
+        await operation()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        failure = error  # the operation's own doing
+    except Exception as error:  # noqa: BLE001 - whatever the measured code raises is a failed operation
+        failure = error
+    return clock() - start, failure
+
+
+def _result(outcomes: Sequence[Outcome], elapsed: float) -> dict[str, Any]:
     durations = [duration for duration, error in outcomes if error is None]
     failures = [error for _, error in outcomes if error is not None]
     total, succeeded = len(outcomes), len(durations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class MemoryMonitor:
 
     def __call__(self, operation: Callable[..., object], *args: object, **kwargs: object) -> dict[str, Any]:
         """Call `operation` once and return its memory figures, in MiB, beside its `result`."""
+        _refuse(operation)
         return self.measure(lambda: operation(*args, **kwargs), measured=operation)
 
     def measure(
@@ -48,6 +50,7 @@ class MemoryMonitor:
 
         `measured` is the callable the report names as the subject, where `operation` only wraps it.
         """
+        _refuse(operation)
         begin = self._begin(operations)
         result = None
         for _ in range(operations):
@@ -104,6 +107,13 @@ class MemoryMonitor:
         }
         self.readings.append(reading)
         return reading | {"result": result}
+
+
+def _refuse(operation: Callable[..., object]) -> None:
+    if inspect.iscoroutinefunction(operation):
+        raise MeasurementError(
+            f"{operation.__qualname__} would not be awaited: write `await memory_monitor.measure_async(...)`"
+        )
 
 
 def _resident_bytes() -> int:

@@ -145,7 +145,7 @@ def from_load(result: Mapping[str, Any], origin: Origin, subject: str) -> Measur
         kind="load",
         operation=result["operation_type"] or origin.operation,
         subject=subject,
-        concurrency=result[LOAD],
+        concurrency=result["concurrent_tasks"],
         metrics={name: Metric(result[name], *unit) for name, unit in units.items() if result[name] is not None},
         errors=result["errors"],
         error_sample=result["error_sample"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module, metadata
 from importlib.resources import files
 from pathlib import Path
@@ -100,7 +100,7 @@ def offered(module: str, *names: str) -> tuple[Any, ...]:
     try:
         home = import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or not module.startswith(error.name):
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise NotOfferedError(f"{installed_build()} has no {module}") from None
     missing = [name for name in names if not hasattr(home, name)]
@@ -124,10 +124,10 @@ def subject_of(operation: Callable[..., object]) -> str:
 
     For example `khive.services.plan.planner_service.OrchestrationPlanner.assess (khive 0.4.0)`.
     """
-    marked = getattr(operation, "subject", None)
+    function = operation.func if isinstance(operation, partial) else operation
+    marked = getattr(function, "subject", None)
     if marked is not None:
         return str(marked)
-    function = getattr(operation, "func", operation)  # functools.partial
     module = getattr(function, "__module__", None) or type(function).__module__
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     distributions = _distributions().get(module.partition(".")[0])

@@ -80,5 +80,7 @@ async def opened(redis_url: str) -> AsyncIterator[PlanCache]:
     try:
         yield cache
     finally:
-        await cache.clear()
-        await client.aclose()
+        try:
+            await cache.clear()
+        finally:
+            await client.aclose()

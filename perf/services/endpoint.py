@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from perf.errors import ServiceUnavailableError
+from perf.services.url import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +48,7 @@ class Endpoint:
 def running(latency_seconds: float, environ: Mapping[str, str]) -> Iterator[Endpoint]:
     """Give the endpoint PERF_MODEL_URL names, else a stand-in that answers after `latency_seconds`."""
     if environ.get(URL_VARIABLE):
-        yield Endpoint(environ[URL_VARIABLE], f"real endpoint {environ[URL_VARIABLE]}, not a stand-in")
+        yield Endpoint(environ[URL_VARIABLE], f"real endpoint {redacted(environ[URL_VARIABLE])}, not a stand-in")
         return
     command = [sys.executable, "-m", "perf.services.endpoint", str(latency_seconds)]
     pipe = subprocess.PIPE

@@ -38,6 +38,7 @@ class Planning:
         self.assess: Callable[[Any], Any] = self.planner.assess
         self.select_roles: Callable[[Any, Any], list[str]] = self.planner.select_roles
         self.evaluate: Callable[[str], Awaitable[list[Any]]] = self.planner.evaluate_request
+        self.personas = [config["name"] for config in self.planner.get_evaluation_configs()]
         self.build_consensus: Callable[[list[Any], str], str] = self.planner.build_consensus
 
     def request(self, text: str) -> Any:  # noqa: ANN401 - khive's own type
@@ -48,6 +49,18 @@ class Planning:
         """Return `text` as `plan` takes it."""
         return self._new_request(task_description=text)
 
+    def fault(self, response: Any) -> str | None:  # noqa: ANN401 - khive's own type
+        """Return what is wrong with a plan, None when it is whole.
+
+        khive answers a failure with a response too, and plans on when only some of its personas answered.
+        """
+        if not response.success:
+            return f"planning failed: {response.error}"
+        if not response.phases:
+            return "the plan has no phases"
+        silent = [name for name in self.personas if name not in response.summary]
+        return f"no answer from {', '.join(silent)}" if silent else None
+
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[Planning]:
@@ -57,10 +70,3 @@ async def opened() -> AsyncIterator[Planning]:
         yield planning
     finally:
         await planning.service.close()
-
-
-def planned(response: Any) -> str | None:  # noqa: ANN401 - khive's own type
-    """Return what is wrong with a plan, None when it is one: khive answers a failure with a response too."""
-    if not response.success:
-        return f"planning failed: {response.error}"
-    return None if response.phases else "the plan has no phases"

@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from perf.errors import ServiceUnavailableError
+from perf.services.url import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,15 +147,13 @@ def _version(url: str) -> str:
     try:
         with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
             info = client.info("server")
-    except (redis.RedisError, ValueError, OSError) as error:
+    except ValueError:
+        raise ServiceUnavailableError(
+            f"{redacted(url)} is no Redis URL (redis://[user:password@]host:port/db, unix://path): mend {URL_VARIABLE}"
+        ) from None
+    except (redis.RedisError, OSError) as error:
         raise ServiceUnavailableError(
             f"the Redis at {redacted(url)} does not answer ({error}): start it, or unset {URL_VARIABLE}"
         ) from None
     name = "Valkey " if "valkey_version" in info else ""
     return f"{name}{info.get('valkey_version', info['redis_version'])}"
-
-
-def redacted(url: str) -> str:
-    """Return `url` without its user and password, fit to print and to save."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
