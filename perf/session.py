@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from perf.judge.verdict import RunVerdict
     from perf.record.run import Failure, Measurement
 
+INSTALLED = ("khive", "dependencies")
+"""Settings that say what to install: what really is installed stands in the fingerprint."""
+
 
 @dataclass(kw_only=True)
 class PerformanceSession:
@@ -84,11 +87,9 @@ def conclude(session: PerformanceSession, document: dict[str, Any], folder: Path
         environment=fingerprint() | {"services": list(session.services.values())},
         settings={
             f"{section}.{key}": {"value": sourced.value, "source": sourced.source}
-            for section, table in (
-                ("measure", session.settings.measure),
-                ("environment", session.settings.environment),
-            )
+            for section, table in (("measure", session.settings.measure), ("environment", session.settings.environment))
             for key, sourced in table.items()
+            if key not in INSTALLED
         },
         limits=[
             LimitInForce(

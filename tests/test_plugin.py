@@ -110,7 +110,8 @@ def test_everything_recorded_is_in_the_saved_run(project: Pytester) -> None:
     assert set(found) == {
         ("latency", "timed", 1),
         ("latency", "read", 1),
-        ("custom", "custom_metrics", 1),
+        ("process", "profiled", 1),
+        ("process", "loaded", 1),
         ("load", "loaded", 2),
         ("load", "loaded", 3),
         ("memory", "memory", 1),
@@ -121,7 +122,7 @@ def test_everything_recorded_is_in_the_saved_run(project: Pytester) -> None:
         [0.25, 0.5],
         {"unsuccessful": 1},
     )
-    assert found["custom", "custom_metrics", 1].metrics["hit_ratio"].value == 0.75
+    assert found["process", "profiled", 1].custom == {"hit_ratio": [0.75]}
     assert found["load", "loaded", 3].metrics["total_operations"].value == 12
     assert found["load", "loaded", 3].origin.category == "scalability"
     assert found["load", "loaded", 3].subject == "test_custom_performance.work"

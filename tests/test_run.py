@@ -29,7 +29,7 @@ async def test_a_profiler_gives_a_latency_per_operation_type() -> None:
 
     measurements = from_profiler(profiler, ORIGIN, "a subject")
 
-    assert {(one.kind, one.operation): one.samples for one in measurements} == {
+    assert {(one.kind, one.operation): one.samples for one in measurements if one.kind != "process"} == {
         ("latency", "get"): [0.3, 0.1],
         ("latency", "set"): [0.2],
     }
@@ -52,18 +52,48 @@ def test_a_failed_operation_is_counted_and_no_sample() -> None:
     assert (measurement.samples, measurement.errors) == ([0.1], {"unsuccessful": 2})
 
 
-def test_custom_metrics_keep_their_last_finite_number() -> None:
-    """Of what a test adds under a name the last number counts; texts, NaN and infinities are left out."""
+def test_custom_metrics_are_kept_whole() -> None:
+    """Everything a test adds under a name is in its measurement, in order, texts included."""
     profiler = PerformanceProfiler()
-    added: dict[str, list[Any]] = {"hits": [0.5, 0.7, float("nan")], "note": ["a text"], "rate": [float("inf")]}
+    added: dict[str, list[Any]] = {"hits": [0.5, 0.7], "note": ["a text"]}
     for name, values in added.items():
         for value in values:
             profiler.add_custom_metric(name, value)
 
     (measurement,) = from_profiler(profiler, ORIGIN, "a subject")
 
-    assert measurement.kind == "custom"
-    assert measurement.metrics == {"hits": Metric(0.7, "1", "higher")}
+    assert measurement.kind == "process"
+    assert measurement.custom == added
+
+
+def test_the_process_figures_are_kept() -> None:
+    """Between start and end, elapsed time, throughput, CPU and memory growth become metrics in seconds and bytes."""
+    ticks = count()
+    profiler = PerformanceProfiler(clock=lambda: float(next(ticks)))
+    profiler.start_measurement()
+    profiler.record_operation(0.5)
+    profiler.end_measurement()
+
+    process = from_profiler(profiler, ORIGIN, "a subject")[1]
+
+    assert (process.metrics["total_time"], process.metrics["throughput"]) == (
+        Metric(1.0, "s", "lower"),
+        Metric(1.0, "1/s", "higher"),
+    )
+    assert {process.metrics[name].unit for name in ("memory_growth", "virtual_memory_growth")} == {"B"}
+
+
+def test_metadata_and_failed_durations_are_kept() -> None:
+    """An operation that failed keeps its time apart from the judged ones, and metadata stays with its operation."""
+    profiler = PerformanceProfiler()
+    profiler.record_operation(0.1, metadata={"size": 10})
+    profiler.record_operation(0.2, success=False)
+
+    (measurement,) = from_profiler(profiler, ORIGIN, "a subject")
+
+    assert (measurement.samples, measurement.failed_samples) == ([0.1], [0.2])
+    (note,) = measurement.notes
+    assert (note["duration"], note["metadata"]) == (0.1, {"size": 10})
 
 
 def test_a_profiler_that_recorded_nothing_gives_nothing() -> None:

@@ -111,10 +111,10 @@ MEASUREMENTS = [
     ),
     Measurement(
         origin=origin("cache", "skewed_lookups"),
-        kind="custom",
-        operation="custom_metrics",
+        kind="process",
+        operation="skewed_lookups",
         subject="what the test records",
-        metrics={"hit_ratio": Metric(0.71, "1", "higher")},
+        custom={"hit_ratio": [0.71]},
     ),
 ]
 RUN = Run(
@@ -208,7 +208,7 @@ def test_every_measured_subject_is_named() -> None:
     report = rendered([], [*MEASUREMENTS, *MEASUREMENTS])
 
     for one in MEASUREMENTS:
-        if one.kind != "custom":
+        if one.kind != "process":
             assert [line.split()[:2] for line in report.splitlines() if line.endswith(one.subject)].count(
                 [one.origin.service, one.operation]
             ) == 1

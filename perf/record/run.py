@@ -13,7 +13,7 @@ from perf.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from perf.measure.profiler import PerformanceProfiler
+    from perf.measure.profiler import Operation, PerformanceProfiler
 
 FORMAT = 1
 """Version of our part of a saved run; a reader refuses what it does not know."""
@@ -25,7 +25,7 @@ CATEGORIES = ("benchmark", "scalability", "memory", "stress")
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One figure; `unit` is "s", "B", "1/s" or "1", `better` is "lower" or "higher"."""
+    """One figure; `unit` is "s", "B", "1/s", "%" or "1", `better` is "lower" or "higher"."""
 
     value: float
     unit: str
@@ -48,7 +48,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One operation measured in one way by one test.
 
     `kind` is "latency" (one at a time, `samples` in seconds), "load" (`concurrency` at once), "memory" or
-    "custom". `subject` names what was really measured. `errors` counts failed operations by type.
+    "process" (the whole test, with its `custom` metrics). `subject` names what was really measured. `errors`
+    counts failed operations by type; `notes` are the operations that carry metadata.
     """
 
     origin: Origin
@@ -58,8 +59,11 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     concurrency: int = 1
     metrics: dict[str, Metric] = {}
     samples: list[float] = []
+    failed_samples: list[float] = []
     errors: dict[str, int] = {}
     error_sample: str | None = None
+    notes: list[dict[str, Any]] = []
+    custom: dict[str, list[Any]] = {}
 
 
 class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,43 +99,58 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def from_profiler(profiler: PerformanceProfiler, origin: Origin, subject: str) -> list[Measurement]:
-    """Return what a test recorded through the profiler: a latency measurement per operation type, custom metrics.
+    """Return all that a test recorded through the profiler.
 
-    Operations of load tests are left to `from_load`: they ran beside others.
+    That is a latency measurement per operation type, and a "process" one with the figures between
+    `start_measurement` and `end_measurement` and every custom metric. Operations of load tests are left to
+    `from_load`: they ran beside others.
     """
-    groups: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    groups: dict[str, list[Operation]] = defaultdict(list)
     for operation in profiler.operations:
         if not (operation.metadata and LOAD in operation.metadata):
-            groups[operation.operation_type].append((operation.duration, operation.success))
+            groups[operation.operation_type].append(operation)
     measurements = [_latency(name, group, origin, subject) for name, group in groups.items()]
-    figures = {name: numbers[-1] for name, numbers in _numbers(profiler.custom_metrics).items()}
-    if figures:
-        metrics = {name: Metric(value, "1", "higher") for name, value in figures.items()}
-        measurements.append(
-            Measurement(origin=origin, kind="custom", operation="custom_metrics", subject=subject, metrics=metrics)
-        )
+    if profiler.started or profiler.custom_metrics:
+        measurements.append(_process(profiler, origin, subject))
     return measurements
 
 
-def _latency(name: str, operations: Sequence[tuple[float, bool]], origin: Origin, subject: str) -> Measurement:
-    failed = sum(not success for _, success in operations)
+def _latency(name: str, operations: Sequence[Operation], origin: Origin, subject: str) -> Measurement:
+    failed = [one.duration for one in operations if not one.success]
     return Measurement(
         origin=origin,
         kind="latency",
         operation=name,
         subject=subject,
-        samples=[duration for duration, success in operations if success],
-        errors={"unsuccessful": failed} if failed else {},
+        samples=[one.duration for one in operations if one.success],
+        failed_samples=failed,
+        errors={"unsuccessful": len(failed)} if failed else {},
+        notes=[one._asdict() for one in operations if one.metadata],
     )
 
 
-def _numbers(custom: Mapping[str, Sequence[Any]]) -> dict[str, list[float]]:
-    kept = {name: [float(value) for value in values if _is_number(value)] for name, values in custom.items()}
-    return {name: values for name, values in kept.items() if values}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and value == value and abs(value) != float("inf")  # noqa: PLR0124 - NaN
+def _process(profiler: PerformanceProfiler, origin: Origin, subject: str) -> Measurement:
+    figures = profiler.get_comprehensive_metrics()
+    units = {
+        "total_time": ("s", "lower", 1.0),
+        "throughput": ("1/s", "higher", 1.0),
+        "cpu_time_seconds": ("s", "lower", 1.0),
+        "avg_cpu_percent": ("%", "lower", 1.0),
+        "memory_growth_mb": ("B", "lower", MIB),
+        "virtual_memory_growth_mb": ("B", "lower", MIB),
+    }
+    return Measurement(
+        origin=origin,
+        kind="process",
+        operation=origin.operation,
+        subject=subject,
+        metrics={
+            name.removesuffix("_mb"): Metric(figures[name] * size, unit, better)
+            for name, (unit, better, size) in units.items()
+            if figures[name] is not None
+        },
+        custom=profiler.custom_metrics,
+    )
 
 
 def from_load(result: Mapping[str, Any], origin: Origin, subject: str) -> Measurement:

@@ -33,7 +33,7 @@ def render(run: Run, limits: Sequence[LimitVerdict], verdict: RunVerdict) -> str
         _loads([one for one in run.measurements if one.kind == "load"]),
         _errors(run.measurements),
         _memory([one for one in run.measurements if one.kind == "memory"]),
-        _custom([one for one in run.measurements if one.kind == "custom"]),
+        _custom(run.measurements),
         _subjects(run.measurements),
         _failures(run.failures),
         verdict.sentence,
@@ -174,16 +174,23 @@ def _memory(measurements: Sequence[Measurement]) -> str:
 
 def _custom(measurements: Sequence[Measurement]) -> str:
     rows = [
-        [one.origin.service, name, format_quantity(metric.value, metric.unit)]
+        [one.origin.service, one.operation, name, _values(values)]
         for one in measurements
-        for name, metric in one.metrics.items()
+        for name, values in one.custom.items()
     ]
-    return _table("Other figures", ["service", "figure", "value"], rows) if rows else ""
+    return _table("Other figures", ["service", "recorded by", "figure", "value"], rows) if rows else ""
+
+
+def _values(values: Sequence[Any]) -> str:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if len(numbers) < len(values):
+        return f"{len(values)} values"
+    mean = format_quantity(sum(numbers) / len(numbers), "1")
+    return mean if len(numbers) == 1 else f"{mean} (mean of {len(numbers)})"
 
 
 def _subjects(measurements: Sequence[Measurement]) -> str:
-    pairs = dict.fromkeys((one.origin.service, one.operation, one.subject) for one in measurements)
-    rows = sorted(pair for pair in pairs if pair[1] != "custom_metrics")
+    rows = sorted({(one.origin.service, one.operation, one.subject) for one in measurements if one.kind != "process"})
     return _table("What was measured", ["service", "operation", "subject"], [list(row) for row in rows]) if rows else ""
 
 
