@@ -12,12 +12,12 @@ from perf import fixtures
 from perf.errors import NotOfferedError, PerfError
 from perf.judge.thresholds import FILE, PROFILES
 from perf.judge.verdict import RunVerdict, judge_run
+from perf.record import store
 from perf.record.run import Failure, Origin
-from perf.record.store import FOLDER
 from perf.report.terminal import render
 from perf.services import redis_server
 from perf.services.build import installed_build
-from perf.session import SESSION, PerformanceSession, conclude, origin_of
+from perf.session import SESSION, Outcome, PerformanceSession, conclude, origin_of
 from perf.settings import read_settings
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def _prepare(config: pytest.Config, items: Sequence[pytest.Item]) -> Performance
         installed_build()
     if "redis_service" in used:
         redis_server.check(redis_server.choose(settings.environment["redis"].value, os.environ))
+    store.check(config.rootpath / store.FOLDER)
     whole = not any("::" in argument for argument in config.args)
     cut = config.stash.setdefault(_DESELECTED, set())
     expected = {origin_of(item).service for item in items} - cut if whole else set()
@@ -184,16 +185,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     elif measured is not None and exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
         if exitstatus == pytest.ExitCode.TESTS_FAILED and not any(one.kind == "failed" for one in measured.failures):
             measured.failures.append(_UNREAD)
-        try:
-            outcome = conclude(measured, _pytest_benchmark_document(config), config.rootpath / FOLDER)
-        except PerfError as error:
-            _write(config, str(error), red=True)
-            session.exitstatus = error.exit_code
-            return
-        saved = f"\nWrote the run to {os.path.relpath(outcome.path)}" if outcome.path else "\nNothing to save."
-        _conclude(session, outcome.verdict, render(outcome.run, outcome.limits, outcome.verdict) + saved)
+        outcome = conclude(measured, _pytest_benchmark_document(config))
+        _conclude(session, outcome.verdict, render(outcome.run, outcome.limits, outcome.verdict))
+        _save(session, outcome)
     elif measured is not None:
         _write(config, "The run was cut short: nothing was judged, nothing was saved.", red=True)
+
+
+def _save(session: pytest.Session, outcome: Outcome) -> None:
+    try:
+        path = store.save(outcome.document, session.config.rootpath / store.FOLDER)
+        said = f"Wrote the run to {os.path.relpath(path)}"
+    except PerfError as error:
+        session.exitstatus = error.exit_code
+        said = str(error)
+    session.config.stash[_REPORT] += f"\n{said}"
 
 
 def _conclude(session: pytest.Session, verdict: RunVerdict, report: str | None = None) -> None:

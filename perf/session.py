@@ -12,13 +12,10 @@ import pytest
 from perf.errors import MeasurementError
 from perf.judge.limits import judge_limits
 from perf.judge.verdict import judge_run
-from perf.record import store
 from perf.record.environment import fingerprint
 from perf.record.run import CATEGORIES, SECTION, LimitInForce, Origin, Run, from_benchmarks
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from perf.judge.limits import LimitVerdict
     from perf.judge.thresholds import Settings
     from perf.judge.verdict import RunVerdict
@@ -42,12 +39,12 @@ class PerformanceSession:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished session: its run, what each limit and the whole came to, and where it was saved."""
+    """A finished session: its run, what each limit and the whole came to, and the document to save."""
 
     run: Run
     limits: list[LimitVerdict]
     verdict: RunVerdict
-    path: Path | None
+    document: dict[str, Any]
 
 
 SESSION = pytest.StashKey[PerformanceSession]()
@@ -69,8 +66,8 @@ def origin_of(item: Any) -> Origin:  # noqa: ANN401 - pytest types a fixture's n
     return Origin(test=item.nodeid, service=service, category=category, operation=operation)
 
 
-def conclude(session: PerformanceSession, document: dict[str, Any], folder: Path) -> Outcome:
-    """Judge what `session` collected and save it whole, with `document` as its pytest-benchmark part.
+def conclude(session: PerformanceSession, document: dict[str, Any]) -> Outcome:
+    """Judge what `session` collected, and make one document of it and of pytest-benchmark's own.
 
     What a failed test recorded is left out: nobody checked that it was the work it is named after.
     """
@@ -104,7 +101,9 @@ def conclude(session: PerformanceSession, document: dict[str, Any], folder: Path
         measurements=recorded,
         failures=session.failures,
     )
-    path = store.save(document | {SECTION: msgspec.to_builtins(run)}, folder) if measurements else None
     return Outcome(
-        run=msgspec.structs.replace(run, measurements=measurements), limits=limits, verdict=verdict, path=path
+        run=msgspec.structs.replace(run, measurements=measurements),
+        limits=limits,
+        verdict=verdict,
+        document=document | {SECTION: msgspec.to_builtins(run, enc_hook=repr)},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,16 @@ FOLDER = ".khive/performance/benchmarks"
 
 _NUMBERED = re.compile(r"(\d{4,})_.*\.json")
 _LOCK_SECONDS = 60
+
+
+def check(folder: Path) -> None:
+    """Make sure before measuring that a run can be saved to `folder`; SaveError says why not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SaveError(f"runs cannot be saved to {folder}: {error.strerror}; make it writable") from None
 
 
 def save(document: dict[str, Any], folder: Path) -> Path:
