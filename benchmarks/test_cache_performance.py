@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,7 +154,7 @@ async def test_cache_at_once(
     results = await load_test_runner.run_async_load_test(
         set_and_get(cache, KIB),
         concurrent_tasks=concurrent_tasks,
-        operations_per_task=50 * performance_settings.measure["operations_per_task"].value,
+        operations_per_task=ceil(50 * performance_settings.measure["operations_per_step"].value / concurrent_tasks),
         measured=cache.get,
     )
 

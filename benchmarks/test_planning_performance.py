@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,7 +110,7 @@ async def test_plans_at_once(
     results = await load_test_runner.run_async_load_test(
         plan,
         concurrent_tasks=concurrent_tasks,
-        operations_per_task=performance_settings.measure["operations_per_task"].value,
+        operations_per_task=ceil(performance_settings.measure["operations_per_step"].value / concurrent_tasks),
         measured=planning.plan,
     )
 

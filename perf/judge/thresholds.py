@@ -131,7 +131,7 @@ _SECTIONS: dict[str, dict[str, _Kind]] = {
         "rounds": _COUNT,
         "seconds_per_benchmark": _SECONDS,
         "concurrency": _COUNTS,
-        "operations_per_task": _COUNT,
+        "operations_per_step": _COUNT,
         "memory_operations": _COUNT,
         "stress_workers": _COUNT,
         "stress_duration_sec": _SECONDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MARKS = {PASSED: "✓", BROKEN: "✗", INCONCLUSIVE: "?", MISSING: "?", NOT_SELECTED: "·"}
 _BAR_WIDTH = 20
+_WIDTH = 118
 _FORMAT = "simple"
 
 
@@ -61,7 +63,8 @@ def _effort(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     by_source: dict[str, list[str]] = defaultdict(list)
     for name, setting in settings.items():
         by_source[setting["source"]].append(f"{name.partition('.')[2]} {setting['value']}")
-    return [f"set by    {source}: {', '.join(values)}" for source, values in by_source.items()]
+    lines = [f"set by    {source}: {', '.join(values)}" for source, values in by_source.items()]
+    return [textwrap.fill(line, _WIDTH, subsequent_indent=" " * 10) for line in lines]
 
 
 def _suite(suite: Mapping[str, str | None]) -> str:
