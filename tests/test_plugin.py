@@ -149,7 +149,7 @@ def test_a_held_limit_passes(project: Pytester) -> None:
     result = run(project, GOOD)
 
     assert (result.ret, verdict_of(result)) == (PASSED, "verdict: passed")
-    result.stdout.fnmatch_lines(["All 1 limit that this run measured held*"])
+    result.stdout.fnmatch_lines(["The one limit that this run measured held*"])
     assert [one.verdict for one in saved(project)] == ["passed"]
 
 
@@ -244,7 +244,7 @@ def test_what_was_not_selected_is_not_missing(project: Pytester, selection: tupl
     result = run(project, GOOD + REST, *selection)
 
     assert (result.ret, verdict_of(result)) == (PASSED, "verdict: passed")
-    result.stdout.fnmatch_lines(["All 1 limit*not part of this run: limits of *custom*"])
+    result.stdout.fnmatch_lines(["The one limit*not part of this run: limits of *custom*"])
 
 
 def test_what_the_build_does_not_offer_is_listed(project: Pytester) -> None:

@@ -56,7 +56,8 @@ def judge_run(limits: Sequence[LimitVerdict], failures: Sequence[Failure], *, un
         return RunVerdict(word=INCONCLUSIVE, sentence="No limit was judged: nothing this run measured has one.")
     skipped = sorted({verdict.limit.service for verdict in limits if verdict.verdict == NOT_SELECTED})
     rest = f"; not part of this run: limits of {', '.join(skipped)}" if skipped else ""
-    return RunVerdict(word=PASSED, sentence=f"All {_count(counts[PASSED], 'limit')} that this run measured held{rest}.")
+    held = "The one limit" if counts[PASSED] == 1 else f"All {counts[PASSED]} limits"
+    return RunVerdict(word=PASSED, sentence=f"{held} that this run measured held{rest}.")
 
 
 def _count(number: int, noun: str) -> str:
