@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))  # nox's own Python does not have the suite instal
 
 from perf.environments import installations  # noqa: E402
 from perf.errors import PerfError  # noqa: E402
-from perf.judge.thresholds import PROFILES  # noqa: E402
+from perf.judge.schema import PROFILES  # noqa: E402
 
 nox.needs_version = ">=2026.10.20"
 nox.options.sessions = ["lint", "tests"]

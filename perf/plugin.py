@@ -10,7 +10,7 @@ import pytest
 
 from perf import fixtures
 from perf.errors import NotOfferedError, PerfError
-from perf.judge.thresholds import FILE, PROFILES
+from perf.judge.schema import FILE, PROFILES
 from perf.judge.verdict import RunVerdict, judge_run
 from perf.record import store
 from perf.record.run import Failure, Origin

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perf.errors import SettingsError
-from perf.judge.thresholds import FILE, resolve
+from perf.judge.schema import FILE
+from perf.judge.thresholds import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -15,27 +14,8 @@ from perf.settings import read_settings
 if TYPE_CHECKING:
     from pytest import Pytester, RunResult  # noqa: PT013 - `Pytester` alone is a type here
 
-pytest_plugins = ["pytester"]
-
 REPOSITORY = Path(__file__).parents[1]
-# Plugins that have no part in this are left out, for their imports take most of a run's time.
-INI = """
-[pytest]
-asyncio_mode = auto
-asyncio_default_fixture_loop_scope = function
-addopts = -p no:logging -p no:hypothesispytest -p no:anyio -p no:xdist --assert=plain
-"""
 QUICK = ("--benchmark-max-time=0.01", "--benchmark-min-rounds=5")
-
-
-@pytest.fixture
-def project(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> Pytester:
-    """A folder with the repository's thresholds.toml, in which pytest runs as a process of its own."""
-    for name in ("PERF_PROFILE", "PERF_REDIS_URL", "PERF_MODEL_URL"):
-        monkeypatch.delenv(name, raising=False)
-    shutil.copy(REPOSITORY / "thresholds.toml", pytester.path)
-    pytester.makefile(".ini", pytest=INI)
-    return pytester
 
 
 def run(project: Pytester, test: str, *arguments: str) -> RunResult:

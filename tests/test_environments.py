@@ -8,7 +8,7 @@ import pytest
 
 from perf.environments import installations
 from perf.errors import SettingsError
-from perf.judge.thresholds import PROFILES
+from perf.judge.schema import PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,16 +16,7 @@ if TYPE_CHECKING:
 
     from perf.record.run import Run
 
-pytest_plugins = ["pytester"]
-
 REPOSITORY = Path(__file__).parents[1]
-# Plugins that have no part in this are left out, for their imports take most of a run's time.
-INI = """
-[pytest]
-asyncio_mode = auto
-asyncio_default_fixture_loop_scope = function
-addopts = -p no:logging -p no:hypothesispytest -p no:anyio --assert=plain --benchmark-max-time=0.001
-"""
 WORK_LIMIT = """
 [defaults.limits.custom]
 work_ms = 100
@@ -44,13 +35,10 @@ PASSED, FAILED, BAD_SETTINGS, INCONCLUSIVE = 0, 1, 2, 3
 
 
 @pytest.fixture
-def project(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> Pytester:
-    """A folder with the repository's thresholds.toml, in which pytest runs as a process of its own."""
-    for name in ("PERF_REDIS_URL", "PERF_MODEL_URL", "PERF_CUSTOM_WORK_MS"):
-        monkeypatch.delenv(name, raising=False)
-    pytester.makefile(".ini", pytest=INI)
-    set_limits(pytester, WORK_LIMIT)
-    return pytester
+def project(project: Pytester) -> Pytester:
+    """The folder of every such run, with a limit for the service "custom"."""
+    set_limits(project, WORK_LIMIT)
+    return project
 
 
 def set_limits(project: Pytester, text: str) -> None:
@@ -61,7 +49,7 @@ def set_limits(project: Pytester, text: str) -> None:
 def run(project: Pytester, test: str, *arguments: str) -> RunResult:
     """Measure with `test` as the module of the service "custom"."""
     project.makepyfile(test_custom_performance=f"import asyncio\nimport pytest\n{dedent(test)}")
-    return project.runpytest_subprocess(*arguments)
+    return project.runpytest_subprocess("--benchmark-max-time=0.001", *arguments)
 
 
 def saved(project: Pytester) -> list[Run]:
@@ -333,8 +321,6 @@ def test_switched_off_timing_is_no_pass(project: Pytester) -> None:
 
 def test_parallel_timing_is_no_pass(project: Pytester) -> None:
     """Under xdist no timing is judged, and the run says so rather than passing."""
-    pytest.importorskip("xdist")
-
     result = run(project, GOOD + REST, "-n", "2")
 
     assert (result.ret, verdict_of(result)) == (INCONCLUSIVE, "verdict: inconclusive")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perf.errors import SettingsError
-from perf.judge.thresholds import KNOWN_LIMITS, PROFILES, resolve
+from perf.judge.schema import KNOWN_LIMITS, PROFILES
+from perf.judge.thresholds import resolve
 
 if TYPE_CHECKING:
     from perf.judge.thresholds import Limit, Settings

@@ -83,9 +83,9 @@ def test_table_of_verdicts_matches_the_exit_codes() -> None:
 
 def test_every_variable_of_the_settings_is_in_the_readme() -> None:
     """Each limit's short variable can be found in the README, in full or by its ending."""
-    from perf.judge.thresholds import KNOWN_LIMITS
+    from perf.judge.schema import KNOWN_LIMITS
 
     for service, limits in KNOWN_LIMITS.items():
         row = next(line for line in README.splitlines() if line.startswith(f"| {service} | `PERF"))
-        for (variable,) in limits.values():
+        for variable in limits.values():
             assert variable in row or f"`…_{variable.removeprefix(f'PERF_{service.upper()}_')}`" in row

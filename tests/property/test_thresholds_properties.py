@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from perf.errors import SettingsError
-from perf.judge.thresholds import KNOWN_LIMITS, PROFILES, Settings, resolve
+from perf.judge.schema import KNOWN_LIMITS, PROFILES
+from perf.judge.thresholds import Settings, resolve
 
 REPOSITORY = (Path(__file__).parents[2] / "thresholds.toml").read_text(encoding="utf-8")
 # Without its limits the file is what a new one must hold, and a limit can be written below it once.
@@ -108,7 +109,7 @@ def test_a_number_in_a_variable_is_the_bound(limit: tuple[str, str], number: flo
     """Whatever number a limit's variable holds comes back as its bound, in any profile, by any of its names."""
     service, name = limit
 
-    for variable in (*KNOWN_LIMITS[service][name], f"PERF_{service}_{name}".upper()):
+    for variable in (KNOWN_LIMITS[service][name], f"PERF_{service}_{name}".upper()):
         limits = resolve(REPOSITORY, {variable: repr(number)}, profile).limits
         (held,) = [one for one in limits if (one.service, one.name) == limit]
         assert held.bound == pytest.approx(number * scale(name), rel=1e-12)
