@@ -23,6 +23,8 @@ from perf.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from filelock import FileLock
+
     from perf.judge.thresholds import Settings
 
 _MARKERS = (
@@ -44,6 +46,7 @@ _REPORT = pytest.StashKey[str]()
 _VERDICT = pytest.StashKey[RunVerdict]()
 _PARALLEL = pytest.StashKey[bool]()
 _DESELECTED = pytest.StashKey[set[str]]()
+_CLAIM: pytest.StashKey[FileLock] = pytest.StashKey()
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 
 
@@ -127,12 +130,13 @@ def _prepare(config: pytest.Config, items: Sequence[pytest.Item]) -> Performance
         installed_build()
     if "redis_service" in used:
         redis_server.check(redis_server.choose(settings.environment["redis"].value, os.environ))
-    store.check(config.rootpath / store.FOLDER)
     whole = not any("::" in argument for argument in config.args)
     cut = config.stash.setdefault(_DESELECTED, set())
     expected = {origin_of(item).service for item in items} - cut if whole else set()
     switched_off = config.getoption("benchmark_disable") or config.getoption("benchmark_skip")
     untimed = "pytest-benchmark was switched off" if switched_off else None
+    if not hasattr(config, "workerinput"):
+        config.stash[_CLAIM] = store.claim(config.rootpath / store.FOLDER)
     return PerformanceSession(settings=settings, expected_services=expected, untimed=untimed)
 
 
@@ -233,7 +237,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Print the verdict word last, below pytest's own closing line."""
+    """Let the next run measure, and print the verdict word last, below pytest's own closing line."""
+    if _CLAIM in config.stash:
+        config.stash[_CLAIM].release()
     if _VERDICT in config.stash:
         _write(config, f"verdict: {config.stash[_VERDICT].word}", bold=True)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from perf.errors import SaveError, UnreadableRunError
+from perf.errors import MeasurementError, SaveError, UnreadableRunError
 from perf.record import store
 from perf.record.run import SECTION, Failure, LimitInForce, Measurement, Metric, Origin, Run
 
@@ -330,3 +330,20 @@ def test_pytest_benchmark_compares_saved_runs(tmp_path: Path) -> None:
     rows = [line.split() for line in table.splitlines() if line.startswith("test_cache_get")]
     assert [[word[:3] for word in row[1:]] for row in rows] == [["(00", "2.5", "(1.", "4"]] * 2
     assert [row[1][1:5] for row in rows] == ["0001", "0002"]
+
+
+def test_two_runs_never_measure_in_one_folder_at_once(tmp_path: Path) -> None:
+    """While one process holds the folder another is refused in one line; once it has ended, the folder is free."""
+    holder = (
+        "import sys; from pathlib import Path; from perf.record.store import claim; lock = claim(Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", f"{holder}; print('held', flush=True); sys.stdin.read()", str(tmp_path)]
+
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(MeasurementError, match="another run is measuring in this folder"):
+            store.claim(tmp_path)
+        process.communicate()
+
+    store.claim(tmp_path).release()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from filelock import FileLock, Timeout
 
-from perf.errors import SaveError, UnreadableRunError
+from perf.errors import MeasurementError, SaveError, UnreadableRunError
 from perf.record.run import FORMAT, SECTION, Run, from_benchmarks
 
 if TYPE_CHECKING:
@@ -23,14 +23,21 @@ _NUMBERED = re.compile(r"(\d{4,})_.*\.json")
 _LOCK_SECONDS = 60
 
 
-def check(folder: Path) -> None:
-    """Make sure before measuring that a run can be saved to `folder`; SaveError says why not."""
+def claim(folder: Path) -> FileLock:
+    """Make sure before measuring that a run can be saved to `folder`, and hold it until the lock is released.
+
+    A process that ends releases it too. SaveError says why nothing can be saved; MeasurementError that
+    another run is measuring: the two would slow each other.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
+        lock = FileLock(folder / ".measuring")
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise MeasurementError("another run is measuring in this folder: wait until it has ended") from None
     except OSError as error:
         raise SaveError(f"runs cannot be saved to {folder}: {error.strerror}; make it writable") from None
+    return lock
 
 
 def save(document: dict[str, Any], folder: Path) -> Path:
@@ -39,8 +46,6 @@ def save(document: dict[str, Any], folder: Path) -> Path:
     The name is `NNNN_profile_time_commit.json`, the number one above the highest in `folder`; two processes
     that save at once get two numbers. The file appears whole or not at all: SaveError says why it did not.
     """
-    from filelock import FileLock
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
