@@ -12,7 +12,7 @@ import redis
 from perf.errors import ServiceUnavailableError
 from perf.services import redis_server
 from perf.services.build import subject_of
-from perf.services.cache import opened
+from perf.services.cache import WrongValueError, opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -152,3 +152,16 @@ async def test_subjects_say_what_is_measured(cache: PlanCache) -> None:
 
         assert subject.startswith("khive's PlannerResponse as JSON through redis.asyncio (redis-py ")
         assert step in subject
+
+
+async def test_a_wrong_value_is_a_failed_operation(cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round trip that reads back anything but what it stored raises, so that a load test counts it as failed."""
+    stored, other, key = cache.response(100), cache.response(200), cache.key({"task": 1})
+    await cache.round_trip(key, stored)
+
+    async def give_other(_: str) -> object:
+        return other
+
+    monkeypatch.setattr(cache, "get", give_other)
+    with pytest.raises(WrongValueError):
+        await cache.round_trip(key, stored)

@@ -20,6 +20,10 @@ _PATH = f"khive's PlannerResponse as JSON through redis.asyncio (redis-py {metad
 _CONNECTIONS = 128
 
 
+class WrongValueError(Exception):
+    """The cache gave something other than what was set."""
+
+
 class PlanCache:
     """khive's planning results in Redis, each kept for `ttl_seconds`, under keys with a prefix of this run."""
 
@@ -55,6 +59,13 @@ class PlanCache:
         """Return the planning result under `key`, None on a miss."""
         stored = await self._client.get(key)
         return None if stored is None else self._response.model_validate_json(stored)
+
+    @measures(_PATH + "SET with EX, then GET, compared")
+    async def round_trip(self, key: str, response: Any) -> None:  # noqa: ANN401
+        """Store a planning result and read it back; WrongValueError when it is not the same."""
+        await self.set(key, response)
+        if await self.get(key) != response:
+            raise WrongValueError(key)
 
     async def remaining_ms(self, key: str) -> int:
         """Return how many milliseconds `key` still lives; -2 when it is gone."""
