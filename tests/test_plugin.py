@@ -114,6 +114,7 @@ def test_everything_recorded_is_in_the_saved_run(project: Pytester) -> None:
     assert found["load", "loaded", 3].metrics["total_operations"].value == 12
     assert found["load", "loaded", 3].origin.category == "scalability"
     assert found["load", "loaded", 3].subject == "test_custom_performance.work"
+    assert found["process", "loaded", 1].subject == "test_custom_performance.work"
     assert found["memory", "waited", 1].metrics["operations"].value == 5
     assert found["latency", "read", 1].subject == found["memory", "memory", 1].subject == "builtins.sorted"
     assert {one.origin.service for one in kept.measurements} == {"custom"}

@@ -94,6 +94,7 @@ class LoadTestRunner:
 
     def _record(self, outcomes: Sequence[Outcome], result: dict[str, Any]) -> None:
         self.results.append(result)
+        self.profiler.measured = self.profiler.measured or result["measured"]
         metadata = {LOAD: True, "concurrent_tasks": result["concurrent_tasks"]}
         for duration, error in outcomes:
             self.profiler.record_operation(duration, error is None, result["operation_type"] or "operation", metadata)

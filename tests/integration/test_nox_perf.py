@@ -77,7 +77,11 @@ def test_concurrency_steps_from_1_to_50(dev: dict[str, Any]) -> None:
 def test_stress_runs_100_workers_and_reports_the_error_rate(saved: dict[str, dict[str, Any]]) -> None:
     """Each stress test has 100 workers and a measured error rate."""
     for document in saved.values():
-        stress = [one for one in document["khive_performance"]["measurements"] if one["origin"]["category"] == "stress"]
+        stress = [
+            one
+            for one in document["khive_performance"]["measurements"]
+            if one["kind"] == "load" and one["origin"]["category"] == "stress"
+        ]
 
         assert {one["operation"]: one["concurrency"] for one in stress} == {"plan_stress": 100, "cache_stress": 100}
         assert all(0 <= one["metrics"]["error_rate"]["value"] < 0.1 for one in stress)
