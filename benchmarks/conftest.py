@@ -1,21 +1,31 @@
-"""The khive services under measurement, opened for one test each."""
+"""The khive services under measurement, opened for one test each, and the tests that every service has."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from math import ceil
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perf.services import cache as cache_service
 from perf.services import planning as planning_service
+from perf.services.artifacts import Artifacts
+from perf.services.integration import Services
+from perf.services.orchestration import Orchestration
+from perf.services.session import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from perf import LoadTestRunner, MemoryMonitor
+    from perf.judge.thresholds import Settings
     from perf.services.cache import PlanCache
     from perf.services.planning import Planning
     from perf.services.redis_server import RedisServer
+
+Measure = Callable[..., Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture
@@ -30,3 +40,75 @@ async def cache(khive_scratch: Path, redis_service: RedisServer) -> AsyncIterato
     """khive's planning results in a real Redis."""
     async with cache_service.opened(redis_service.url) as service:
         yield service
+
+
+@pytest.fixture
+def orchestration(khive_scratch: Path) -> Orchestration:
+    """khive's orchestrator in the scratch repository."""
+    return Orchestration(khive_scratch)
+
+
+@pytest.fixture
+def sessions(khive_scratch: Path) -> Sessions:
+    """khive's sessions in the scratch repository."""
+    return Sessions(khive_scratch)
+
+
+@pytest.fixture
+def artifacts(khive_scratch: Path) -> Artifacts:
+    """khive's artifacts in the scratch repository."""
+    return Artifacts(khive_scratch)
+
+
+@pytest.fixture
+async def services(planning: Planning, cache: PlanCache, sessions: Sessions, artifacts: Artifacts) -> Services:
+    """All of khive's services, as one request uses them."""
+    return Services(planning, cache, sessions, await artifacts.documents())
+
+
+@pytest.fixture
+def at_once(load_test_runner: LoadTestRunner, performance_settings: Settings, concurrent_tasks: int) -> Measure:
+    """Run an operation from `concurrent_tasks` tasks, `times` the profile's operations a step; nearly all succeed."""
+
+    async def run(operation: Callable[[], Awaitable[object]], times: float = 1, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+        operations = times * performance_settings.measure["operations_per_step"].value
+        results = await load_test_runner.run_async_load_test(
+            operation, concurrent_tasks, ceil(operations / concurrent_tasks), **options
+        )
+        assert results["success_rate"] > 0.95
+        return results
+
+    return run
+
+
+@pytest.fixture
+def under_stress(load_test_runner: LoadTestRunner, performance_settings: Settings) -> Measure:
+    """Run an operation from the profile's stress workers for its stress duration; under 10 % may fail."""
+
+    async def run(operation: Callable[[], Awaitable[object]], **options: Any) -> dict[str, Any]:  # noqa: ANN401
+        await operation()
+        measure = performance_settings.measure
+        results = await load_test_runner.run_async_load_test(
+            operation,
+            measure["stress_workers"].value,
+            duration_seconds=measure["stress_duration_sec"].value,
+            **options,
+        )
+        assert results["error_rate"] < 0.1
+        return results
+
+    return run
+
+
+@pytest.fixture
+def memory_of(memory_monitor: MemoryMonitor, performance_settings: Settings) -> Measure:
+    """Read memory around the profile's number of calls of an operation, warmed up by one."""
+
+    async def run(operation: Callable[[], Awaitable[object]], **options: Any) -> dict[str, Any]:  # noqa: ANN401
+        await operation()
+        calls = performance_settings.measure["memory_operations"].value
+        usage = await memory_monitor.measure_async(operation, operations=calls, **options)
+        assert usage["memory_before_mb"] > 0
+        return usage
+
+    return run

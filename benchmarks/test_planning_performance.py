@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +11,7 @@ from perf.services.planning import COMPLEX_REQUEST, SIMPLE_REQUEST
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from perf import LoadTestRunner, MemoryMonitor
-    from perf.judge.thresholds import Settings
+    from benchmarks.conftest import Measure
     from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
     from perf.services.planning import Planning
 
@@ -98,51 +96,17 @@ async def test_complex_plan(async_benchmark: AwaitableBenchmark, planning: Plann
 
 @pytest.mark.scalability
 @pytest.mark.slow
-async def test_plans_at_once(
-    load_test_runner: LoadTestRunner,
-    planning: Planning,
-    performance_settings: Settings,
-    concurrent_tasks: int,
-) -> None:
-    plan = whole_plan(planning, SIMPLE_REQUEST)
-    await plan()
-
-    results = await load_test_runner.run_async_load_test(
-        plan,
-        concurrent_tasks=concurrent_tasks,
-        operations_per_task=ceil(performance_settings.measure["operations_per_step"].value / concurrent_tasks),
-        measured=planning.plan,
-    )
-
-    assert results["success_rate"] > 0.95
+async def test_plans_at_once(at_once: Measure, planning: Planning) -> None:
+    await at_once(whole_plan(planning, SIMPLE_REQUEST), measured=planning.plan)
 
 
 @pytest.mark.memory
 @pytest.mark.slow
-async def test_plan_memory(memory_monitor: MemoryMonitor, planning: Planning, performance_settings: Settings) -> None:
-    plan = whole_plan(planning, COMPLEX_REQUEST)
-    await plan()
-
-    usage = await memory_monitor.measure_async(
-        plan, operations=performance_settings.measure["memory_operations"].value, measured=planning.plan
-    )
-
-    assert usage["memory_before_mb"] > 0
+async def test_plan_memory(memory_of: Measure, planning: Planning) -> None:
+    await memory_of(whole_plan(planning, COMPLEX_REQUEST), measured=planning.plan)
 
 
 @pytest.mark.stress
 @pytest.mark.slow
-async def test_plan_stress(
-    load_test_runner: LoadTestRunner, planning: Planning, performance_settings: Settings
-) -> None:
-    plan = whole_plan(planning, SIMPLE_REQUEST)
-    await plan()
-
-    results = await load_test_runner.run_async_load_test(
-        plan,
-        concurrent_tasks=performance_settings.measure["stress_workers"].value,
-        duration_seconds=performance_settings.measure["stress_duration_sec"].value,
-        measured=planning.plan,
-    )
-
-    assert results["error_rate"] < 0.1
+async def test_plan_stress(under_stress: Measure, planning: Planning) -> None:
+    await under_stress(whole_plan(planning, SIMPLE_REQUEST), measured=planning.plan)

@@ -21,6 +21,10 @@ class NotOfferedError(PerfError):
     """The installed khive build lacks what an operation would measure; it is reported, never passed over."""
 
 
+class KnownFaultError(NotOfferedError):
+    """The installed khive build has the operation, and it fails in a way its binding knows; it is reported as such."""
+
+
 class UnreadableRunError(PerfError):
     """A saved run is missing, truncated, foreign, or of a format version this suite does not know."""
 

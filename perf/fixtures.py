@@ -15,7 +15,8 @@ from perf.measure.memory import MemoryMonitor
 from perf.measure.profiler import PerformanceProfiler
 from perf.record.run import from_load, from_memory, from_profiler
 from perf.services import endpoint, redis_server
-from perf.services.build import furnish, subject_of
+from perf.services.build import subject_of
+from perf.services.repository import PROGRAMS, forget_logs, furnish
 from perf.session import origin_of, performance_session
 
 if TYPE_CHECKING:
@@ -112,11 +113,12 @@ def model_endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="session")
-def khive_repository() -> Iterator[Path]:
+def khive_repository(performance_settings: Settings) -> Iterator[Path]:
     """The run's scratch folder, furnished as a repository khive can work in; it is gone after the run."""
     with TemporaryDirectory(prefix="khive-perf-") as name:
-        furnish(Path(name))
+        furnish(Path(name), performance_settings.environment["model_latency_sec"].value)
         yield Path(name)
+        forget_logs()
 
 
 @pytest.fixture
@@ -125,5 +127,6 @@ def khive_scratch(monkeypatch: pytest.MonkeyPatch, khive_repository: Path, model
     for name, value in model_endpoint.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("KHIVE_CC_REPO_LOCAL", str(khive_repository))
+    monkeypatch.setenv("PATH", str(khive_repository / PROGRAMS), prepend=os.pathsep)
     monkeypatch.chdir(khive_repository)
     return khive_repository

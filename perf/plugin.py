@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perf import fixtures
-from perf.errors import NotOfferedError, PerfError
+from perf.errors import KnownFaultError, NotOfferedError, PerfError
 from perf.judge.schema import FILE, PROFILES
 from perf.judge.verdict import RunVerdict, judge_run
 from perf.record import store
@@ -156,13 +156,14 @@ def pytest_runtest_makereport(
     if session is None or call.excinfo is None:
         return report
     not_offered = call.excinfo.errisinstance(NotOfferedError)
+    known_fault = call.excinfo.errisinstance(KnownFaultError)
     reason = " ".join(call.excinfo.exconly().split())
     if not_offered:
         report.outcome = "skipped"
         reason = str(call.excinfo.value)
         report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}")
     if not_offered or report.failed:
-        kind = "not offered" if not_offered else "failed"
+        kind = ("known fault" if known_fault else "not offered") if not_offered else "failed"
         session.failures.append(Failure(origin=origin_of(item), kind=kind, reason=reason))
     fixture = getattr(item, "funcargs", {}).get("benchmark")
     if report.failed and fixture is not None:

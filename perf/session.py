@@ -75,7 +75,12 @@ def conclude(session: PerformanceSession, document: dict[str, Any]) -> Outcome:
     recorded = [one for one in session.measurements if one.origin.test not in failed]
     measurements = [*from_benchmarks(document["benchmarks"]), *recorded]
     not_offered = {failure.origin.service for failure in session.failures if failure.kind == "not offered"}
-    limits = judge_limits(session.settings.limits, measurements, session.expected_services | not_offered)
+    known_faults = {
+        (failure.origin.service, failure.origin.operation): failure.reason
+        for failure in session.failures
+        if failure.kind == "known fault"
+    }
+    limits = judge_limits(session.settings.limits, measurements, session.expected_services | not_offered, known_faults)
     verdict = judge_run(limits, session.failures, untimed=session.untimed)
     run = Run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),

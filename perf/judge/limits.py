@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from perf.distribution import percentile, samples_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from perf.judge.thresholds import Limit
     from perf.record.run import Measurement
@@ -18,6 +18,7 @@ BROKEN = "broken"
 INCONCLUSIVE = "inconclusive"
 MISSING = "missing"
 NOT_SELECTED = "not selected"
+KNOWN_FAULT = "known fault"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,27 +38,34 @@ class LimitVerdict:
 
 
 def judge_limits(
-    limits: Iterable[Limit], measurements: Sequence[Measurement], expected_services: Collection[str]
+    limits: Iterable[Limit],
+    measurements: Sequence[Measurement],
+    expected_services: Collection[str],
+    known_faults: Mapping[tuple[str, str], str],
 ) -> list[LimitVerdict]:
     """Return a verdict for every limit.
 
-    A limit without a measurement is "missing" when its service was to be measured whole
-    (`expected_services`), else "not selected": this run never meant to measure it.
+    A limit without a measurement is a "known fault" when the build fails at its operation in a way that is
+    known (`known_faults`: service and operation to the reason), "missing" when its service was to be measured
+    whole (`expected_services`), else "not selected": this run never meant to measure it.
     """
     judges = {"growth": _memory, "per operation": _memory, "throughput": _throughput, "count": _count}
     verdicts = []
     for limit in limits:
         own = [one for one in measurements if one.origin.service == limit.service]
         verdict = judges.get(limit.statistic, _latency)(limit, own)
-        if verdict is None:
-            expected = limit.service in expected_services
-            verdict = LimitVerdict(
-                limit=limit,
-                verdict=MISSING if expected else NOT_SELECTED,
-                reason="nothing in this run measured it" if expected else "not part of this run",
-            )
-        verdicts.append(verdict)
+        verdicts.append(verdict or _unmeasured(limit, expected_services, known_faults))
     return verdicts
+
+
+def _unmeasured(
+    limit: Limit, expected_services: Collection[str], known_faults: Mapping[tuple[str, str], str]
+) -> LimitVerdict:
+    if fault := known_faults.get((limit.service, limit.operation or "")):
+        return LimitVerdict(limit=limit, verdict=KNOWN_FAULT, reason=fault)
+    if limit.service in expected_services:
+        return LimitVerdict(limit=limit, verdict=MISSING, reason="nothing in this run measured it")
+    return LimitVerdict(limit=limit, verdict=NOT_SELECTED, reason="not part of this run")
 
 
 def _latency(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:

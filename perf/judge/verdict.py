@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perf.judge.limits import BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED, PASSED
+from perf.judge.limits import BROKEN, INCONCLUSIVE, KNOWN_FAULT, MISSING, NOT_SELECTED, PASSED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,8 +54,10 @@ def judge_run(limits: Sequence[LimitVerdict], failures: Sequence[Failure], *, un
         )
     if not counts[PASSED]:
         return RunVerdict(word=INCONCLUSIVE, sentence="No limit was judged: nothing this run measured has one.")
+    faulty = sorted(f"{one.limit.service} {one.limit.name}" for one in limits if one.verdict == KNOWN_FAULT)
     skipped = sorted({verdict.limit.service for verdict in limits if verdict.verdict == NOT_SELECTED})
-    rest = f"; not part of this run: limits of {', '.join(skipped)}" if skipped else ""
+    rest = f"; not judged, for a known fault of this build: {', '.join(faulty)}" if faulty else ""
+    rest += f"; not part of this run: limits of {', '.join(skipped)}" if skipped else ""
     held = "The one limit" if counts[PASSED] == 1 else f"All {counts[PASSED]} limits"
     return RunVerdict(word=PASSED, sentence=f"{held} that this run measured held{rest}.")
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 WARMUP_CALLS = 3
-"""Calls made before the first timed one, never recorded: connections open, caches fill, code specialises."""
+"""Calls made before the first timed one, never recorded: connections open, caches fill, code specialises.
+
+Fewer where they take longer than all rounds together shall.
+"""
 
 
 class SyncBenchmark(BenchmarkFixture):
@@ -68,6 +71,26 @@ class AwaitableBenchmark:
         self._fixture = fixture
 
     async def __call__(self, operation: Callable[..., Awaitable[Any]], *args: object, **kwargs: object) -> Any:  # noqa: ANN401 - what the operation returns
+        with self._used_once(operation):
+            if self._fixture.enabled:
+                await self._measure(operation, args, kwargs)
+            return await operation(*args, **kwargs)
+
+    async def pedantic(
+        self, operation: Callable[..., Awaitable[Any]], *, setup: Callable[[], Awaitable[tuple[Any, ...]]]
+    ) -> Any:  # noqa: ANN401 - what the operation returns
+        """Time `operation` on fresh arguments, one call a round, and return a last result.
+
+        `setup` is awaited before every call, outside the timed part, and returns the arguments of that call:
+        for operations that change what they work on.
+        """
+        with self._used_once(operation):
+            if self._fixture.enabled:
+                await self._measure_with(setup, operation)
+            return await operation(*await setup())
+
+    @contextmanager
+    def _used_once(self, operation: Callable[..., Any]) -> Iterator[None]:
         fixture = self._fixture
         if fixture._mode:
             fixture.has_error = True
@@ -75,12 +98,31 @@ class AwaitableBenchmark:
         fixture._mode = "async_benchmark(...)"
         fixture.measured = operation
         try:
-            if fixture.enabled:
-                await self._measure(operation, args, kwargs)
-            return await operation(*args, **kwargs)
+            yield
         except BaseException:
             fixture.has_error = True
             raise
+
+    async def _measure_with(
+        self, setup: Callable[[], Awaitable[tuple[Any, ...]]], operation: Callable[..., Awaitable[Any]]
+    ) -> None:
+        fixture = self._fixture
+        timer = fixture._timer
+
+        async def time_call() -> float:
+            arguments = await setup()
+            start = timer()
+            await operation(*arguments)
+            return float(timer() - start)
+
+        with PauseInstrumentation(), _garbage_collection(disabled=fixture._disable_gc):
+            await self._warm_up(time_call)
+            stats = fixture._make_stats(1)
+            rounds, spent = 0, 0.0
+            while rounds < fixture._min_rounds or spent < fixture._max_time:
+                duration = await time_call()
+                stats.update(duration)
+                rounds, spent = rounds + 1, spent + duration
 
     async def _measure(
         self, operation: Callable[..., Awaitable[Any]], args: tuple[object, ...], kwargs: dict[str, object]
@@ -95,12 +137,19 @@ class AwaitableBenchmark:
             return float(timer() - start)
 
         with PauseInstrumentation(), _garbage_collection(disabled=fixture._disable_gc):
-            await time_round(WARMUP_CALLS)
+            await self._warm_up(lambda: time_round(1))
             iterations, duration = await self._calibrate(time_round)
             rounds = max(math.ceil(fixture._max_time / max(duration, 1e-9)), fixture._min_rounds)
             stats = fixture._make_stats(iterations)
             for _ in repeat(None, rounds):
                 stats.update(await time_round(iterations))
+
+    async def _warm_up(self, time_call: Callable[[], Awaitable[float]]) -> None:
+        spent = 0.0
+        for _ in repeat(None, WARMUP_CALLS):
+            spent += await time_call()
+            if spent > self._fixture._max_time:
+                break
 
     async def _calibrate(self, time_round: Callable[[int], Awaitable[float]]) -> tuple[int, float]:
         """Return the iterations that fill a round pytest-benchmark trusts, and what such a round takes."""

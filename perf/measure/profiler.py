@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
@@ -14,7 +15,7 @@ from perf.distribution import percentiles
 from perf.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,16 @@ class PerformanceProfiler:
         if self.debug:
             outcome = "ok" if success else "failed"
             logger.debug("%s %s in %.6f s %s", operation_type, outcome, duration, metadata or "")
+
+    @contextmanager
+    def timed(self, operation_type: str = "operation") -> Iterator[None]:
+        """Record what happens inside as one operation, unsuccessful when it raises."""
+        start, success = self._clock(), False
+        try:
+            yield
+            success = True
+        finally:
+            self.record_operation(self._clock() - start, success, operation_type)
 
     def add_custom_metric(self, name: str, value: Any) -> None:  # noqa: ANN401 - any value the test holds
         """Keep one more value under `name`; numbers are summed up in the metrics."""

@@ -77,7 +77,7 @@ class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """A test that gave no figure: `kind` is "failed" or "not offered", `reason` is one line."""
+    """A test that gave no figure: `kind` is "failed", "not offered" or "known fault", `reason` is one line."""
 
     origin: Origin
     kind: str

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from perf.judge.limits import BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED, PASSED
+from perf.judge.limits import BROKEN, INCONCLUSIVE, KNOWN_FAULT, MISSING, NOT_SELECTED, PASSED
 from perf.record.environment import NAMED_PACKAGES
 from perf.units import format_quantity
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from perf.judge.verdict import RunVerdict
     from perf.record.run import Failure, Measurement, Run
 
-_MARKS = {PASSED: "✓", BROKEN: "✗", INCONCLUSIVE: "?", MISSING: "?", NOT_SELECTED: "·"}
+_MARKS = {PASSED: "✓", BROKEN: "✗", INCONCLUSIVE: "?", MISSING: "?", NOT_SELECTED: "·", KNOWN_FAULT: "·"}
 _BAR_WIDTH = 20
 _WIDTH = 118
 _FORMAT = "simple"
@@ -95,12 +95,16 @@ def _limits(verdicts: Sequence[LimitVerdict], profile: str) -> str:
         "p95 of operations measured one at a time, by linear interpolation (type 7); throughput: the lowest of all "
         "steps;\ngrowth: the largest of all memory tests. ✓ held  ✗ broken  ? no verdict"
     )
-    reasons = [f"? {one.limit.service}.{one.limit.name}: {one.reason}" for one in verdicts if _unsettled(one)]
+    reasons = [
+        f"{_MARKS[one.verdict]} {one.limit.service}.{one.limit.name}: {one.reason}"
+        for one in verdicts
+        if _unsettled(one)
+    ]
     return "\n".join([table, legend, *reasons]) if rows else ""
 
 
 def _unsettled(verdict: LimitVerdict) -> bool:
-    return verdict.verdict in {INCONCLUSIVE, MISSING}
+    return verdict.verdict in {INCONCLUSIVE, MISSING, KNOWN_FAULT}
 
 
 def _rule(limit: Limit) -> str:
@@ -203,7 +207,7 @@ def _failures(failures: Sequence[Failure]) -> str:
     for one in failures:
         groups[one.kind, one.origin.service, one.reason].append(one.origin.test.rpartition("::")[2])
     lines = [
-        f"{'·' if kind == 'not offered' else '✗'} {service}, {kind}: {reason}\n    {', '.join(tests)}"
+        f"{'✗' if kind == 'failed' else '·'} {service}, {kind}: {reason}\n    {', '.join(tests)}"
         for (kind, service, reason), tests in groups.items()
     ]
     return "\n".join(["Not measured", *lines]) if lines else ""

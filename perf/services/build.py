@@ -7,7 +7,6 @@ import shlex
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module, metadata
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -59,13 +58,6 @@ def _origin(direct_url: str | None) -> tuple[str, str | None]:
         folder = Path(unquote(urlsplit(record["url"]).path))
         return str(folder), git.commit(folder)
     return record["url"], None
-
-
-def furnish(folder: Path) -> None:
-    """Make `folder` a repository as khive expects one: builds after 0.4.0 read their prompts from `.khive` in it."""
-    prompts = Path(str(files("khive"))) / "prompts"
-    (folder / ".khive").mkdir()
-    (folder / ".khive" / "prompts").symlink_to(prompts, target_is_directory=True)
 
 
 def requirements(spec: str) -> list[str]:
@@ -125,14 +117,18 @@ def subject_of(operation: Callable[..., object]) -> str:
     For example `khive.services.plan.planner_service.OrchestrationPlanner.assess (khive 0.4.0)`.
     """
     function = operation.func if isinstance(operation, partial) else operation
-    marked = getattr(function, "subject", None)
-    if marked is not None:
-        return str(marked)
+    name = getattr(function, "subject", None) or _dotted_name(function)
+    distributions = _distributions().get(name.partition(".")[0])
+    return f"{name} ({distributions[0]} {metadata.version(distributions[0])})" if distributions else name
+
+
+def _dotted_name(function: Any) -> str:  # noqa: ANN401 - anything callable
+    """Return module and qualified name; a class method's is that of the class it was taken from, not of its base."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, type):
+        return f"{owner.__module__}.{owner.__qualname__}.{function.__name__}"
     module = getattr(function, "__module__", None) or type(function).__module__
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    distributions = _distributions().get(module.partition(".")[0])
-    origin = f" ({distributions[0]} {metadata.version(distributions[0])})" if distributions else ""
-    return f"{module}.{name}{origin}"
+    return f"{module}.{getattr(function, '__qualname__', None) or type(function).__qualname__}"
 
 
 @cache

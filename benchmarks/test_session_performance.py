@@ -1,0 +1,139 @@
+"""khive's sessions: created, saved, loaded, with 1 to 100 branches; hook events; many at once, memory, stress."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+if TYPE_CHECKING:
+    from benchmarks.conftest import Measure
+    from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
+    from perf.services.session import Sessions
+
+BRANCHES = pytest.mark.parametrize("branches", [1, 10, 100])
+HUNDREDS_OF_MILLISECONDS = pytest.mark.benchmark(min_rounds=5)
+EVENTS = 100
+
+
+@pytest.mark.benchmark
+async def test_session_create(async_benchmark: AwaitableBenchmark, sessions: Sessions) -> None:
+    orchestrator = await async_benchmark(sessions.create)
+
+    assert list(orchestrator.session.branches) == [orchestrator.orc_branch]
+
+
+@HUNDREDS_OF_MILLISECONDS
+@BRANCHES
+async def test_session_grow(async_benchmark: AwaitableBenchmark, sessions: Sessions, branches: int) -> None:
+    orchestrator = await async_benchmark(sessions.create_with, branches)
+
+    assert len(orchestrator.session.branches) == branches
+
+
+@HUNDREDS_OF_MILLISECONDS
+@BRANCHES
+async def test_session_save(async_benchmark: AwaitableBenchmark, sessions: Sessions, branches: int) -> None:
+    orchestrator = await sessions.create_with(branches)
+
+    await async_benchmark(orchestrator.save_json)
+
+    saved = sessions.saved(orchestrator)
+    assert saved["metadata"]["id"] == str(orchestrator.session.id)
+    assert len(saved["branches"]) == branches - 1
+
+
+@pytest.mark.benchmark
+async def test_session_load(async_benchmark: AwaitableBenchmark, sessions: Sessions) -> None:
+    load = await sessions.loader()
+    orchestrator = await sessions.create()
+    await orchestrator.save_json()
+
+    loaded = await async_benchmark(load, sessions.saved(orchestrator)["path"])
+
+    assert loaded.orc_branch.id == orchestrator.orc_branch.id
+
+
+@pytest.mark.benchmark
+async def test_branch_load(benchmark: SyncBenchmark, sessions: Sessions) -> None:
+    """The costly step of loading, which works where loading as a whole does not."""
+    orchestrator = await sessions.create()
+    await orchestrator.save_json()
+    saved = json.dumps(sessions.saved(orchestrator)["session_default_branch"])
+
+    def fresh_copy() -> tuple[tuple[dict[str, Any]], dict[str, Any]]:
+        return (json.loads(saved),), {}
+
+    branch = benchmark.pedantic(sessions.load_branch, setup=fresh_copy, rounds=10, warmup_rounds=1)
+
+    assert branch.id == orchestrator.orc_branch.id
+
+
+@pytest.mark.benchmark
+async def test_hook_event_write(async_benchmark: AwaitableBenchmark, sessions: Sessions) -> None:
+    session = uuid4().hex
+
+    async def fresh_event() -> tuple[object]:
+        return (sessions.hook_event(session),)
+
+    await async_benchmark.pedantic(sessions.save_event, setup=fresh_event)
+
+    assert session in {event.content["session_id"] for event in await sessions.all_events()}
+
+
+@pytest.mark.benchmark
+async def test_hook_events_read(async_benchmark: AwaitableBenchmark, sessions: Sessions) -> None:
+    sessions.forget_events()
+    for _ in range(EVENTS):
+        await sessions.hook_event("read").save()
+
+    events = await async_benchmark(sessions.all_events)
+
+    assert [event.content["session_id"] for event in events] == EVENTS * ["read"]
+
+
+@pytest.mark.benchmark
+async def test_hook_events_of_session(async_benchmark: AwaitableBenchmark, sessions: Sessions) -> None:
+    sessions.forget_events()
+    read = await sessions.events_reader()
+    for number in range(EVENTS):
+        await sessions.hook_event(f"session-{number % 10}").save()
+
+    events = await async_benchmark(read, "session-3")
+
+    assert [event.content["session_id"] for event in events] == (EVENTS // 10) * ["session-3"]
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("action", ["init", "status", "end"])
+async def test_session_service(async_benchmark: AwaitableBenchmark, sessions: Sessions, action: str) -> None:
+    response = await async_benchmark(sessions.service.handle_request, sessions.request(action))
+
+    assert response.success, response.error
+
+
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_sessions_at_once(at_once: Measure, sessions: Sessions) -> None:
+    await at_once(sessions.round_trip, measured=sessions.round_trip)
+
+
+@pytest.mark.memory
+async def test_session_memory(memory_of: Measure, sessions: Sessions) -> None:
+    """What each session takes while all of them are kept."""
+    kept = []
+
+    async def keep_another() -> None:
+        kept.append(await sessions.create())
+
+    await memory_of(keep_another, measured=sessions.create, operation_type="session")
+
+    assert len({one.session.id for one in kept}) == len(kept)
+
+
+@pytest.mark.stress
+@pytest.mark.slow
+async def test_session_stress(under_stress: Measure, sessions: Sessions) -> None:
+    await under_stress(sessions.round_trip, measured=sessions.round_trip)

@@ -1,0 +1,135 @@
+"""khive's sessions, as the installed build offers them: orchestrated sessions, hook events, and the session service.
+
+The release has no session service; its sessions are the orchestrator's. The same operations are measured on
+every build, and `SessionService` beside them where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from perf.errors import KnownFaultError
+from perf.services.build import installed_build, measures, offered
+from perf.services.orchestration import Orchestration
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_ORCHESTRATOR = "khive.services.orchestration.orchestrator.LionOrchestrator"
+_HOOKS = "khive.services.claude.hooks.hook_event"
+
+
+class LostSessionError(Exception):
+    """A session was created or saved and is not there as it should be."""
+
+
+class Sessions:
+    """khive's sessions in a scratch repository, with what their benchmarks call."""
+
+    def __init__(self, repository: Path) -> None:
+        self._repository = repository
+        self.orchestration = Orchestration(repository)
+
+    @measures(f"{_ORCHESTRATOR}, then initialize: a lionagi Session with khive's orchestrator branch")
+    async def create(self) -> Any:  # noqa: ANN401 - khive's own type
+        """Create a session; the orchestrator that holds it."""
+        return await self.orchestration.started()
+
+    @measures(f"{_ORCHESTRATOR}: initialize, then new_orc_branch for each branch but the first")
+    async def create_with(self, branches: int) -> Any:  # noqa: ANN401 - khive's own type
+        """Create a session of that many branches; the orchestrator that holds it."""
+        orchestrator = await self.create()
+        for _ in range(branches - 1):
+            orchestrator.new_orc_branch()
+        return orchestrator
+
+    def saved(self, orchestrator: Any) -> dict[str, Any]:  # noqa: ANN401 - khive's own type
+        """Return the newest file `save_json` wrote for this session; LostSessionError when there is none."""
+        folder = self._repository / ".khive" / "workspaces" / orchestrator.flow_name / "snapshots"
+        files = sorted(folder.glob(f"{orchestrator.flow_name}_session_*.json"))
+        if not files:
+            raise LostSessionError(f"save_json wrote nothing to {folder}")
+        return json.loads(files[-1].read_text()) | {"path": files[-1]}
+
+    @measures(f"{_ORCHESTRATOR}: initialize, then save_json, its file read back and compared")
+    async def round_trip(self) -> None:
+        """Create a session, save it, and find it on disk; LostSessionError when it is not."""
+        orchestrator = await self.create()
+        await orchestrator.save_json()
+        if self.saved(orchestrator)["metadata"]["id"] != str(orchestrator.session.id):
+            raise LostSessionError(f"the file of {orchestrator.flow_name} holds another session")
+
+    async def loader(self) -> Callable[[Path], Awaitable[Any]]:
+        """Return khive's `load_json`; KnownFaultError where it cannot read what `save_json` wrote."""
+        from pydantic import ValidationError
+
+        orchestrator = await self.create()
+        await orchestrator.save_json()
+        load: Callable[[Path], Awaitable[Any]] = type(orchestrator).load_json
+        try:
+            await load(self.saved(orchestrator)["path"])
+        except ValidationError as error:
+            raise KnownFaultError(
+                f"{installed_build()}: load_json cannot read what save_json wrote: "
+                f"{error.error_count()} validation errors for {error.title}"
+            ) from None
+        return load
+
+    @cached_property
+    def load_branch(self) -> Callable[[dict[str, Any]], Any]:
+        """lionagi's reader of one saved branch, which `load_json` calls for each."""
+        (branch,) = offered("lionagi", "Branch")
+        return branch.from_dict  # type: ignore[no-any-return]
+
+    @cached_property
+    def _hook_event(self) -> Any:  # noqa: ANN401 - khive's own type
+        return offered(_HOOKS, "HookEvent")[0]
+
+    def hook_event(self, session: str) -> Any:  # noqa: ANN401 - khive's own type
+        """Return a hook event of that session that has not been saved."""
+        content = {"event_type": "pre_command", "tool_name": "Bash", "command": "ls", "session_id": session}
+        return self._hook_event(content=content)
+
+    @cached_property
+    def save_event(self) -> Callable[[Any], Awaitable[Any]]:
+        """khive's writer of one hook event."""
+        return self._hook_event.save  # type: ignore[no-any-return]
+
+    @cached_property
+    def all_events(self) -> Callable[[], Awaitable[list[Any]]]:
+        """khive's reader of all hook events."""
+        return self._hook_event.get_all  # type: ignore[no-any-return]
+
+    async def events_reader(self) -> Callable[[str], Awaitable[list[Any]]]:
+        """Return khive's reader of one session's events; KnownFaultError where it gives those of others."""
+        mine, other = uuid4().hex, uuid4().hex
+        for session in (mine, other):
+            await self.hook_event(session).save()
+        read: Callable[[str], Awaitable[list[Any]]] = self._hook_event.get_by_session
+        found = [event.content["session_id"] for event in await read(mine)]
+        if found != [mine]:
+            raise KnownFaultError(
+                f"{installed_build()}: get_by_session gave {len(found)} events, "
+                f"{len(found) - found.count(mine)} of them of other sessions, where one was asked for"
+            )
+        return read
+
+    def forget_events(self) -> None:
+        """Remove the database of hook events, which is in the folder khive was started in or in its `.khive`."""
+        for folder in (Path.cwd(), self._repository / ".khive"):
+            (folder / "claude_hooks.db").unlink(missing_ok=True)
+
+    @cached_property
+    def service(self) -> Any:  # noqa: ANN401 - khive's own type
+        """khive's `SessionService`, which the release lacks."""
+        (service,) = offered("khive.services.session.session_service", "SessionService")
+        return service()
+
+    def request(self, action: str) -> Any:  # noqa: ANN401 - khive's own type
+        """Return a request to the session service: "init", "status" or "end"."""
+        (request,) = offered("khive.services.session.parts", "SessionRequest")
+        return request(action=action)
