@@ -38,15 +38,15 @@ def whole_plan(planning: Planning, text: str) -> Callable[[], Awaitable[None]]:
 async def test_planner_startup(benchmark: SyncBenchmark, planning: Planning) -> None:
     planner = benchmark(planning.new_planner)
 
-    assert planner.available_roles
+    assert planning.knowledge(planner)
 
 
 @MICROSECONDS
 @REQUESTS
 async def test_complexity_assessment(benchmark: SyncBenchmark, planning: Planning, text: str) -> None:
-    tier = benchmark(planning.assess, planning.request(text))
+    assessment = benchmark(planning.assess, planning.request(text))
 
-    assert isinstance(tier, planning.tiers)
+    assert isinstance(assessment, planning.assessment)
 
 
 @MICROSECONDS
@@ -61,12 +61,11 @@ async def test_role_selection(benchmark: SyncBenchmark, planning: Planning, text
 
 @pytest.mark.benchmark
 async def test_consensus(benchmark: SyncBenchmark, planning: Planning) -> None:
-    evaluations = await planning.evaluate(COMPLEX_REQUEST)
-    agents = [evaluation["evaluation"].total_agents for evaluation in evaluations]
+    opinions = await planning.opinions(COMPLEX_REQUEST)
 
-    consensus = benchmark(planning.build_consensus, evaluations, COMPLEX_REQUEST)
+    consensus = benchmark(planning.build_consensus, *opinions)
 
-    assert f"Agent Range: {min(agents)}-{max(agents)}" in str(consensus)
+    assert planning.consensus_fault(consensus, *opinions) is None
 
 
 @MICROSECONDS

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from perf.errors import ServiceUnavailableError
-from perf.services.endpoint import evaluation, running
+from perf.services.endpoint import answer_to, comparison, decomposition, evaluation, running, strategy, triage_vote
 from perf.services.planning import COMPLEX_REQUEST, SIMPLE_REQUEST
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from perf.services.endpoint import Endpoint
 
 PERSONAS = [f"You are planner number {number}." for number in range(40)]
+REQUESTS = [SIMPLE_REQUEST, COMPLEX_REQUEST, "", "word " * 5000]
+COMPLEXITIES = {"simple", "medium", "complex", "very_complex"}
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +33,12 @@ def stand_in() -> Iterator[Endpoint]:
         yield endpoint
 
 
-def ask(url: str, system: str, request: str) -> bytes:
+def ask(url: str, system: str, request: str, **form: Any) -> bytes:  # noqa: ANN401 - any JSON
     """Return the stand-in's answer to one chat completion, as it came."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     messages = [{"role": "system", "content": system}, {"role": "user", "content": f"{request}\nRules."}]
-    body = json.dumps({"model": "gpt-5-nano", "messages": messages})
+    body = json.dumps({"model": "gpt-5-nano", "messages": messages} | form)
     connection.request("POST", f"{parts.path}/chat/completions", body, {"Content-Type": "application/json"})
     response = connection.getresponse()
     answer = response.read()
@@ -75,7 +77,7 @@ def test_it_answers_in_the_shape_of_a_chat_completion(stand_in: Endpoint) -> Non
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # khive's own, when it is imported
-@pytest.mark.parametrize("request_text", [SIMPLE_REQUEST, COMPLEX_REQUEST, "", "word " * 5000], ids=len)
+@pytest.mark.parametrize("request_text", REQUESTS, ids=len)
 def test_every_answer_is_one_khive_accepts(request_text: str) -> None:
     """khive's own evaluation model, which forbids what it does not know, takes the answer of every persona."""
     from khive.services.plan.models import OrchestrationEvaluation
@@ -103,6 +105,120 @@ def test_a_longer_request_is_answered_as_harder() -> None:
     assert simple["complexity"] == "simple" != hard["complexity"]
     assert hard["total_agents"] > simple["total_agents"]
     assert hard["rounds_needed"] > simple["rounds_needed"]
+
+
+@pytest.mark.parametrize("request_text", REQUESTS, ids=len)
+def test_every_vote_is_one_triage_accepts(request_text: str) -> None:
+    """A vote has the fields of khive's `TriageVote`, no other, within its bounds, and no agents when complex."""
+    for persona in PERSONAS:
+        vote = triage_vote(persona, request_text)
+
+        assert set(vote) == {
+            "complexity", "confidence", "reasoning", "recommended_agents", "suggested_roles", "suggested_domains"
+        }  # fmt: skip
+        assert 0 <= vote["confidence"] <= 1
+        assert len(vote["reasoning"]) <= 200
+        agents = (1, 2, 3) if vote["complexity"] == "simple" else (0,)
+        assert vote["recommended_agents"] == len(set(vote["suggested_roles"])) in agents
+        assert len(vote["suggested_domains"]) == (vote["complexity"] == "simple")
+
+
+def test_triage_sends_only_the_complex_on() -> None:
+    """Every vote on the simple request is "simple" and every vote on the complex one "complex"."""
+    votes = {text: {triage_vote(persona, text)["complexity"] for persona in PERSONAS} for text in REQUESTS[:2]}
+
+    assert votes == {SIMPLE_REQUEST: {"simple"}, COMPLEX_REQUEST: {"complex"}}
+
+
+def test_a_json_object_is_a_vote(stand_in: Endpoint) -> None:
+    """Asked for a JSON object, as triage asks, the stand-in votes on the request's first line."""
+    served = content(ask(stand_in.url, PERSONAS[3], COMPLEX_REQUEST, response_format={"type": "json_object"}))
+
+    assert json.loads(served) == triage_vote(PERSONAS[3], COMPLEX_REQUEST)
+
+
+@pytest.mark.parametrize("lean", range(8))
+@pytest.mark.parametrize("request_text", REQUESTS, ids=len)
+def test_every_draft_is_one_khive_accepts(request_text: str, lean: int) -> None:
+    """A draft names phases that depend on phases before them, and a complexity that khive knows."""
+    draft = decomposition(request_text, lean)
+
+    assert draft["estimated_complexity"] in COMPLEXITIES
+    names = [phase["name"] for phase in draft["phases"]]
+    assert len(set(names)) == len(names)
+    for number, phase in enumerate(draft["phases"]):
+        assert set(phase["dependencies"]) <= set(names[:number])
+
+
+@pytest.mark.parametrize("refined", [False, True])
+@pytest.mark.parametrize("lean", range(8))
+@pytest.mark.parametrize("request_text", REQUESTS, ids=len)
+def test_every_strategy_is_one_khive_accepts(request_text: str, lean: int, *, refined: bool) -> None:
+    """A strategy has agents for each phase, few enough for khive to keep, and says how many they are."""
+    answer = strategy(request_text, lean, refined=refined)
+
+    agents = [agent for phase in answer["phases"] for agent in phase["agents"]]
+    assert all(phase["agents"] for phase in answer["phases"])
+    assert all(len(phase["agents"]) <= 2 for phase in answer["phases"])
+    assert answer["estimated_agents"] == len(agents) <= 8
+    assert all(0 <= agent["priority"] <= 1 for agent in agents)
+    assert {phase["quality_gate"] for phase in answer["phases"]} <= {"basic", "thorough", "critical"}
+    assert {phase["coordination_strategy"] for phase in answer["phases"]} <= {"sequential_refinement", "autonomous"}
+
+
+def test_only_a_refined_plan_has_three_phases() -> None:
+    """A strategy has the phases of the draft, fewer than khive demands; refining adds what is missing."""
+    draft = [phase["name"] for phase in decomposition(COMPLEX_REQUEST, 0)["phases"]]
+    names = {
+        refined: [phase["name"] for phase in strategy(COMPLEX_REQUEST, 0, refined=refined)["phases"]]
+        for refined in (False, True)
+    }
+
+    assert names[False] == draft == names[True][:2]
+    assert len(names[True]) == 3
+
+
+def test_the_judges_disagree() -> None:
+    """Of khive's three judges two prefer one plan and one the other, so a ranking is neither tied nor unanimous."""
+    votes = [comparison(judge) for judge in ("architect_judge", "quality_judge", "coordination_judge")]
+
+    assert sorted(vote["winner"] for vote in votes) in (["A", "A", "B"], ["A", "B", "B"])
+    assert all(0 <= vote["confidence"] <= 1 for vote in votes)
+
+
+def wanted(name: str, prompt: str, temperature: float = 0.2) -> dict[str, Any]:
+    """Return the answer to a prompt as lionagi writes it, which asks for `name` in its text."""
+    text = f"## INSTRUCTION:\n\n  {prompt}\n\n## RESPONSE SCHEMA INFO:\n\n  - title: {name}\n  - type: object\n"
+    return answer_to({"messages": [{"role": "user", "content": text}], "temperature": temperature})
+
+
+def test_what_lionagi_asks_for_is_told_by_its_prompt() -> None:
+    """Draft, strategy, refined strategy and comparison are each recognised, with the request they are for."""
+    task = f"TASK: {COMPLEX_REQUEST}"
+
+    assert wanted("DecompositionCandidate", task)["phases"][0]["description"].endswith(COMPLEX_REQUEST)
+    assert len(wanted("StrategyCandidate", f"TASK CONTEXT: {COMPLEX_REQUEST}")["phases"]) == 2
+    assert len(wanted("StrategyCandidate", f"a master plan refiner\n ORIGINAL {task}")["phases"]) == 3
+    judge = wanted("ComparisonResult", f"evaluator with the role of quality_judge.\n ORIGINAL {task}")
+    assert judge == comparison("quality_judge")
+
+
+def test_the_drafts_of_one_request_differ() -> None:
+    """At the temperatures khive asks with, the drafts are the same every time and not all alike."""
+    drafts = [
+        [wanted("DecompositionCandidate", f"TASK: {COMPLEX_REQUEST}", heat) for heat in (0.2, 0.5, 0.8)]
+        for _ in range(2)
+    ]
+
+    assert drafts[0] == drafts[1]
+    assert len({str(draft) for draft in drafts[0]}) > 1
+
+
+def test_it_mends_no_answer() -> None:
+    """Asked to reformat what could not be read, it invents no part of a plan, so that the failure shows."""
+    answer = wanted("StrategyCandidate", "Reformat this text into the model: sorry, no")
+
+    assert "phases" not in answer
 
 
 def test_it_listens_on_loopback_only(stand_in: Endpoint) -> None:

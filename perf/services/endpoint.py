@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -28,7 +29,13 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 
 _ROLES = ("researcher", "analyst", "architect", "implementer", "tester", "critic", "reviewer", "auditor")
 _DOMAINS = ("distributed-systems", "async-programming", "software-architecture")
+_PHASES = ("Research and design", "Build and migrate", "Verify and roll out")
 _LONG_REQUEST_WORDS = 20
+
+# lionagi puts what it wants into the prompt, not into `response_format`.
+_WANTED = re.compile(r"- title: (DecompositionCandidate|StrategyCandidate|ComparisonResult)$", re.MULTILINE)
+_TASK = re.compile(r"TASK(?: CONTEXT)?: (.*)")
+_JUDGE = re.compile(r"with the role of (\w+)")
 
 
 class Endpoint:
@@ -71,16 +78,15 @@ def evaluation(system: str, request: str) -> dict[str, Any]:
     Personas differ as they do in use, so that consensus has something to settle: each leans to its own
     agent count, first role and confidence, derived from its prompt and from nothing else.
     """
-    lean = zlib.crc32(system.encode()) % len(_ROLES)
-    long = len(request.split()) > _LONG_REQUEST_WORDS
-    roles = (_ROLES[lean:] + _ROLES[:lean])[: 7 if long else 3]
+    lean, long = _lean(system), _is_long(request)
+    roles = _roles(lean, 7 if long else 3)
     return {
-        "complexity": "very_complex" if long and lean % 2 else "complex" if long else "simple",
+        "complexity": _complexity(lean, long=long),
         "complexity_reason": "Weighed by the number of parts that must change together.",
         "total_agents": len(roles) + lean % 3,
         "agent_reason": "One agent for each role that adds something.",
         "rounds_needed": 3 if long else 1,
-        "role_priorities": list(roles),
+        "role_priorities": roles,
         "primary_domains": list(_DOMAINS[: 1 + long]),
         "domain_reason": "The parts named in the request.",
         "workflow_pattern": "hybrid" if long else "parallel",
@@ -93,13 +99,122 @@ def evaluation(system: str, request: str) -> dict[str, Any]:
     }
 
 
+def triage_vote(system: str, request: str) -> dict[str, Any]:
+    """Return the vote a triage perspective (`system`) gives on `request`, as khive's two-tier planner expects it."""
+    lean, long = _lean(system), _is_long(request)
+    roles = [] if long else _roles(lean, 1 + lean % 3)
+    return {
+        "complexity": "complex" if long else "simple",
+        "confidence": 0.7 + 0.03 * lean,
+        "reasoning": "Weighed by the number of parts that must change together.",
+        "recommended_agents": len(roles),
+        "suggested_roles": roles,
+        "suggested_domains": [] if long else [_DOMAINS[lean % len(_DOMAINS)]],
+    }
+
+
+def decomposition(request: str, lean: int) -> dict[str, Any]:
+    """Return `request` cut into phases, as khive's multi-round planner expects it of a decomposer.
+
+    Two phases, one fewer than that planner demands of a finished plan: three show that its refiner answered.
+    """
+    return {
+        "reasoning": "Each phase needs what the one before it found.",
+        "phases": [
+            {"name": name, "description": f"{name}: {request}", "dependencies": list(_PHASES[:number][-1:])}
+            for number, name in enumerate(_PHASES[:2])
+        ],
+        "estimated_complexity": _complexity(lean, long=_is_long(request)),
+        "parallelizable_groups": [],
+    }
+
+
+def strategy(request: str, lean: int, *, refined: bool) -> dict[str, Any]:
+    """Return the agents for each phase of `request`, as khive's multi-round planner expects it.
+
+    A strategist allots the two phases it was given; the refiner (`refined`) adds the third.
+    """
+    long = _is_long(request)
+    names = _PHASES[: 3 if refined else 2]
+    roles = _roles(lean, 6 if long else 3)
+    return {
+        "reasoning": f"{roles[0]} leads.",
+        "phases": [
+            {
+                "name": name,
+                "description": f"{name}: {request}",
+                "agents": [
+                    {"role": role, "domain": _DOMAINS[number], "priority": 0.9, "reasoning": "It adds something."}
+                    for role in roles[number :: len(_PHASES)]
+                ],
+                "dependencies": list(_PHASES[:number][-1:]),
+                "quality_gate": "thorough" if long else "basic",
+                "coordination_strategy": "sequential_refinement" if long else "autonomous",
+                "expected_artifacts": [f"{name.split()[0].lower()}.md"],
+            }
+            for number, name in enumerate(names)
+        ],
+        "coordination_rationale": "Each phase hands its artifact to the next.",
+        "estimated_agents": sum(len(roles[number :: len(_PHASES)]) for number in range(len(names))),
+    }
+
+
+def comparison(judge: str) -> dict[str, Any]:
+    """Return which of two plans `judge` prefers: judges differ, so that consensus has something to settle."""
+    lean = _lean(judge)
+    return {
+        "winner": "AB"[lean // 2 % 2],
+        "confidence": 0.7 + 0.03 * lean,
+        "reasoning": "It meets the request with fewer hand-overs.",
+    }
+
+
 def answer_to(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answer to a chat request: a persona's evaluation, or the least that its JSON schema allows."""
+    """Return the answer to a chat request, in the form it asks for.
+
+    That is a persona's evaluation, a triage vote, a part of a multi-round plan, or the least that its JSON schema
+    allows.
+    """
     texts = {message["role"]: str(message["content"]) for message in body["messages"]}
-    wanted = body.get("response_format", {}).get("json_schema", {})
+    system, user = texts.get("system", ""), texts.get("user", "")
+    request = user.partition("\n")[0]
+    form = body.get("response_format", {})
+    if form.get("type") == "json_object":
+        return triage_vote(system, request)
+    wanted = form.get("json_schema", {})
     if "schema" in wanted and wanted["name"] != "OrchestrationEvaluation":
         return _least(wanted["schema"], wanted["schema"].get("$defs", {}))  # type: ignore[no-any-return]
-    return evaluation(texts.get("system", ""), texts.get("user", "").partition("\n")[0])
+    part, task = _WANTED.search(user), _TASK.search(user)
+    # Without the task it is lionagi asking to mend an answer it could not read: that must stay a failure.
+    if part and task:
+        return _part(part[1], task[1], user, body.get("temperature"))
+    return evaluation(system, request)
+
+
+def _part(name: str, request: str, prompt: str, temperature: float | None) -> dict[str, Any]:
+    """Return the part of a multi-round plan for `request` that lionagi names in `prompt`."""
+    if name == "ComparisonResult":
+        return comparison("".join(_JUDGE.findall(prompt)[:1]))
+    lean = _lean(f"{temperature} {prompt}")
+    if name == "DecompositionCandidate":
+        return decomposition(request, lean)
+    return strategy(request, lean, refined="plan refiner" in prompt)
+
+
+def _lean(text: str) -> int:
+    return zlib.crc32(text.encode()) % len(_ROLES)
+
+
+def _is_long(request: str) -> bool:
+    return len(request.split()) > _LONG_REQUEST_WORDS
+
+
+def _roles(lean: int, count: int) -> list[str]:
+    return list((_ROLES[lean:] + _ROLES[:lean])[:count])
+
+
+def _complexity(lean: int, *, long: bool) -> str:
+    return "very_complex" if long and lean % 2 else "complex" if long else "simple"
 
 
 def _least(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
