@@ -16,7 +16,8 @@ from perf.measure.profiler import PerformanceProfiler
 from perf.record.run import from_load, from_memory, from_profiler
 from perf.services import endpoint, redis_server
 from perf.services.build import subject_of
-from perf.services.repository import PROGRAMS, forget_logs, furnish
+from perf.services.lionagi import forget_logs
+from perf.services.repository import PROGRAMS, furnish
 from perf.session import origin_of, performance_session
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from perf.distribution import percentile, samples_needed
@@ -41,7 +42,7 @@ def judge_limits(
     limits: Iterable[Limit],
     measurements: Sequence[Measurement],
     expected_services: Collection[str],
-    known_faults: Mapping[tuple[str, str], str],
+    known_faults: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> list[LimitVerdict]:
     """Return a verdict for every limit.
 
@@ -50,9 +51,12 @@ def judge_limits(
     whole (`expected_services`), else "not selected": this run never meant to measure it.
     """
     judges = {"growth": _memory, "per operation": _memory, "throughput": _throughput, "count": _count}
-    verdicts = []
+    limits, verdicts = list(limits), []
+    with_their_own = {(one.service, one.operation) for one in limits if one.statistic == "throughput" and one.operation}
     for limit in limits:
         own = [one for one in measurements if one.origin.service == limit.service]
+        if limit.statistic == "throughput" and limit.operation is None:
+            own = [one for one in own if (limit.service, one.operation) not in with_their_own]
         verdict = judges.get(limit.statistic, _latency)(limit, own)
         verdicts.append(verdict or _unmeasured(limit, expected_services, known_faults))
     return verdicts
@@ -69,12 +73,21 @@ def _unmeasured(
 
 
 def _latency(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:
-    """Judge a percentile of all operations of that name measured one at a time, never the slowest call."""
-    matching = [one for one in measurements if one.kind == "latency" and one.operation == limit.operation]
-    samples = [duration for one in matching for duration in one.samples]
-    failed = sum(sum(one.errors.values()) for one in matching)
-    if not samples:
-        return None
+    """Judge a percentile of the operation measured one at a time, never the slowest call.
+
+    Each measurement of it (one a size, say) is judged by itself, and the worst decides: together, the many
+    samples of a fast one would hide a slow one.
+    """
+    matching = [
+        one for one in measurements if one.kind == "latency" and one.operation == limit.operation and one.samples
+    ]
+    severity = (PASSED, INCONCLUSIVE, BROKEN)
+    verdicts = [_percentile(limit, one) for one in matching]
+    return max(verdicts, key=lambda one: (severity.index(one.verdict), one.actual), default=None)
+
+
+def _percentile(limit: Limit, measurement: Measurement) -> LimitVerdict:
+    samples, failed = measurement.samples, sum(measurement.errors.values())
     q = float(limit.statistic[1:])
     actual, needed = percentile(samples, q), samples_needed(q)
     reason = ""
@@ -84,7 +97,7 @@ def _latency(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict 
         reason = f"{failed} of {failed + len(samples)} operations failed, so {limit.statistic} of all is not known"
     if reason:
         return _inconclusive(limit, actual, len(samples), reason)
-    return _at_most(limit, actual, len(samples), matching[0].operation)
+    return _at_most(limit, actual, len(samples), measurement.origin.test.rpartition("::")[2].removeprefix("test_"))
 
 
 def _memory(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:

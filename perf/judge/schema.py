@@ -48,6 +48,7 @@ KNOWN_LIMITS: dict[str, dict[str, str]] = {
 
 _SUFFIXES = ("_ms", "_mb", "_ops_per_sec")
 _LARGEST = 1e12
+_A_SLIP = 0.85
 _PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9")
 
 
@@ -178,10 +179,13 @@ def _check_limit(name: str, value: Any, names: Iterable[str], path: str) -> Iter
 
 
 def _names(service: str, declared: Mapping[str, Any]) -> list[str]:
-    """Return the limits a service may have: khive's services have theirs, a user's own what `[defaults]` declares."""
-    if service in KNOWN_LIMITS:
-        return list(KNOWN_LIMITS[service])
-    return [name for name in as_table(declared.get(service)) if name.endswith(_SUFFIXES)]
+    """Return the limits a service may have: those known of khive's services, and what `[defaults]` declares.
+
+    What is declared for a service of khive's must not be a slip of one that is known.
+    """
+    known = KNOWN_LIMITS.get(service, {})
+    own = [name for name in as_table(declared.get(service)) if name.endswith(_SUFFIXES)]
+    return [*known, *(name for name in own if not difflib.get_close_matches(name, known, cutoff=_A_SLIP))]
 
 
 def _unknown(table: Mapping[str, Any], known: Iterable[str], path: str) -> Iterator[str]:

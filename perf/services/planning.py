@@ -262,10 +262,7 @@ async def opened() -> AsyncIterator[Planning]:
     """Give the planning service and close it; needs a model endpoint's variables and a scratch folder to stand in."""
     planning = installed()
     if isinstance(planning, RoundsPlanning):
-        with (
-            lionagi.openrouter_at(os.environ["OPENAI_BASE_URL"], os.environ["OPENAI_API_KEY"]),
-            lionagi.logs_kept_apart(),
-        ):
+        with lionagi.openrouter_at(os.environ["OPENAI_BASE_URL"], os.environ["OPENAI_API_KEY"]):
             yield planning
         planning.check_calls()
         return

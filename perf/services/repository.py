@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -35,14 +34,6 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
     (folder / "README.md").write_text("# Orders\n")
     for command in (["init", "--quiet"], ["add", "README.md"], [*_IDENTITY, "commit", "--quiet", "-m", "Begin"]):
         subprocess.run(["git", *command], cwd=folder, check=True)  # noqa: S603, S607 - the user's own git
-
-
-def forget_logs() -> None:
-    """Keep lionagi from writing what its branches logged when Python exits: into the folder it is then in."""
-    if "lionagi" in sys.modules:
-        from lionagi.protocols.generic.log import DataLogger
-
-        DataLogger.dump = lambda *_, **__: None
 
 
 def _furnish_role(folder: Path) -> None:
