@@ -173,7 +173,7 @@ async def test_a_named_server_keeps_what_is_not_ours(ours: RedisChoice) -> None:
         choice = choose("bundled", {"PERF_REDIS_URL": theirs.tcp_url})
         check(choice)
         with running(choice) as named:
-            async with cache.opened(named.url) as plans:
+            async with cache.opened(named) as plans:
                 await plans.set(plans.key({"task": 1}), plans.response(100))
                 assert len(client.keys()) == 3
             assert named.url == named.tcp_url == theirs.tcp_url
