@@ -127,6 +127,20 @@ def test_each_started_server_has_a_password_of_its_own(ours: RedisChoice) -> Non
         assert len({place.port for place in places}) == len({place.password for place in places}) == 2
 
 
+def test_a_server_that_only_has_its_socket_is_waited_for(tmp_path: Path) -> None:
+    """A socket's file is there before anyone listens on it, which counts for nothing."""
+    path = tmp_path / "redis.sock"
+    assert not redis_server._answers(path)  # noqa: SLF001 - the moment is too short to be met from outside
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        assert path.exists()
+        assert not redis_server._answers(path)  # noqa: SLF001 - the same
+
+        listener.listen()
+
+        assert redis_server._answers(path)  # noqa: SLF001 - the same
+
+
 def test_a_port_that_was_taken_meanwhile_is_tried_no_more(ours: RedisChoice, monkeypatch: pytest.MonkeyPatch) -> None:
     """When another program takes the port that was free, our server starts on another one."""
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
@@ -200,6 +214,7 @@ def test_a_silent_server_is_named_without_its_password(login: str) -> None:
         assert ("is no Redis URL" if malformed else "does not answer") in str(error.value)
         assert "PERF_REDIS_URL" in str(error.value)
         assert "secret" not in str(error.value)
+        assert "secret" not in repr(choice)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "redis://127.0.0.1:port", "redis://["])

@@ -37,7 +37,7 @@ class RedisChoice:
     """Which Redis a run uses: the URL of a running server, else the program to start; `origin` says why."""
 
     origin: str
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)  # it may hold a password
     program: Path = Path()
 
 
@@ -163,10 +163,10 @@ def _process(program: Path, folder: Path, port: int) -> Iterator[subprocess.Pope
 def _fault(process: subprocess.Popen[bytes], folder: Path) -> str | None:
     """Wait for the server to listen; what it said last when it does not, None when it does.
 
-    The socket appears after the port is taken, so whoever finds it there has found our server on both.
+    It takes the port first, so whoever answers on the socket has both.
     """
     log, deadline = folder / "log", time.monotonic() + 10
-    while not (folder / "redis.sock").exists():
+    while not _answers(folder / "redis.sock"):
         if process.poll() is not None or time.monotonic() > deadline:
             lines = log.read_text().splitlines() if log.exists() else []
             return lines[-1] if lines else f"exit code {process.poll()}"
@@ -174,10 +174,17 @@ def _fault(process: subprocess.Popen[bytes], folder: Path) -> str | None:
     return None
 
 
+def _answers(path: Path) -> bool:
+    """Whether a server listens on the socket; its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return path.exists() and client.connect_ex(str(path)) == 0
+
+
 def _version(url: str) -> str:
     """Ask the server its version, which is also the proof that it answers."""
     import redis
 
+    __tracebackhide__ = True  # pytest would print `url`, password and all
     try:
         with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
             info = client.info("server")
