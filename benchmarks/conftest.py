@@ -38,7 +38,7 @@ async def planning(khive_scratch: Path) -> AsyncIterator[Planning]:
 @pytest.fixture
 async def cache(khive_scratch: Path, redis_service: RedisServer) -> AsyncIterator[PlanCache]:
     """khive's planning results in a real Redis."""
-    async with cache_service.opened(redis_service.url) as service:
+    async with cache_service.opened(redis_service) as service:
         yield service
 
 

@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -53,10 +54,14 @@ def process_of(server: RedisServer) -> psutil.Process:
         return psutil.Process(client.info("server")["process_id"])
 
 
+def socket_of(server: RedisServer) -> Path:
+    return Path(urlsplit(server.url).path)
+
+
 def test_a_started_server_answers_and_is_gone_afterwards(ours: RedisChoice) -> None:
     """Our server answers while in use; then its process, its socket and its folder are gone."""
     with running(ours) as server:
-        process, path = process_of(server), Path(server.url.removeprefix("unix://"))
+        process, path = process_of(server), socket_of(server)
         with redis.Redis.from_url(server.url) as client:
             assert client.set("key", "value")
             assert client.get("key") == b"value"
@@ -67,19 +72,105 @@ def test_a_started_server_answers_and_is_gone_afterwards(ours: RedisChoice) -> N
     assert not path.parent.exists()
 
 
-def test_a_started_server_is_private(ours: RedisChoice) -> None:
-    """Our server listens on no port and writes no snapshot."""
+def test_a_started_server_keeps_nothing(ours: RedisChoice) -> None:
+    """Our server writes no snapshot and no log of its commands."""
     with running(ours) as server, redis.Redis.from_url(server.url) as client:
-        settings = client.config_get("port") | client.config_get("save") | client.config_get("appendonly")
-        assert settings == {"port": "0", "save": "", "appendonly": "no"}
-        assert process_of(server).net_connections(kind="inet") == []
+        assert client.config_get("save") | client.config_get("appendonly") == {"save": "", "appendonly": "no"}
+
+
+def test_a_started_server_is_one_by_socket_and_by_tcp(ours: RedisChoice) -> None:
+    """What is set through the one URL of our server is read through the other."""
+    with running(ours) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("key", "value")
+        with redis.Redis.from_url(server.tcp_url) as client:
+            assert client.get("key") == b"value"
+
+
+def test_a_started_server_listens_on_loopback_only(ours: RedisChoice) -> None:
+    """The only port of our server is one that this machine alone can reach."""
+    with running(ours) as server:
+        listening = [one for one in process_of(server).net_connections(kind="inet") if one.status == "LISTEN"]
+
+        assert [one.laddr for one in listening] == [("127.0.0.1", urlsplit(server.tcp_url).port)]
+
+
+def test_a_started_server_is_closed_to_other_users(ours: RedisChoice) -> None:
+    """Without the password our server's port refuses every command, and no one is told it."""
+    with running(ours) as server:
+        password, address = urlsplit(server.tcp_url).password, urlsplit(server.tcp_url).netloc.rpartition("@")[2]
+        assert password
+        with redis.Redis.from_url(f"redis://{address}") as client, pytest.raises(redis.AuthenticationError):
+            client.ping()
+        assert socket_of(server).parent.stat().st_mode & 0o077 == 0
+        assert password not in f"{server} {server!r}"
+
+
+def test_the_password_is_not_among_the_arguments(program: Callable[..., Path], tmp_path: Path) -> None:
+    """A server reads its password from a file, for every user of the machine can read its arguments."""
+    fake = program("bin", line=f'echo "$@" >> {tmp_path}/arguments; cat "$1" >> {tmp_path}/settings; exit 7')
+
+    with pytest.raises(ServiceUnavailableError), running(RedisChoice(origin="installed", program=fake)):
+        pytest.fail("nothing is running")
+
+    name, password = (tmp_path / "settings").read_text().split()
+    assert name == "requirepass"
+    assert len(password) > 20
+    assert password not in (tmp_path / "arguments").read_text()
+
+
+def test_each_started_server_has_a_password_of_its_own(ours: RedisChoice) -> None:
+    """Two servers of ours run side by side, on two ports and under two passwords."""
+    with running(ours) as one, running(ours) as other:
+        places = [urlsplit(server.tcp_url) for server in (one, other)]
+
+        assert len({place.port for place in places}) == len({place.password for place in places}) == 2
+
+
+def test_a_server_that_only_has_its_socket_is_waited_for(tmp_path: Path) -> None:
+    """A socket's file is there before anyone listens on it, which counts for nothing."""
+    path = tmp_path / "redis.sock"
+    assert not redis_server._answers(path)  # noqa: SLF001 - the moment is too short to be met from outside
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        assert path.exists()
+        assert not redis_server._answers(path)  # noqa: SLF001 - the same
+
+        listener.listen()
+
+        assert redis_server._answers(path)  # noqa: SLF001 - the same
+
+
+def test_a_port_that_was_taken_meanwhile_is_tried_no_more(ours: RedisChoice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another program takes the port that was free, our server starts on another one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        first, second = taken.getsockname()[1], free.getsockname()[1]
+        free.close()
+        ports = iter([first, second])
+        monkeypatch.setattr(redis_server, "_free_port", lambda: next(ports))
+
+        with running(ours) as server:
+            assert urlsplit(server.tcp_url).port == second
+            assert process_of(server).is_running()
+
+
+def test_no_port_to_be_had_is_one_line(ours: RedisChoice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When every port is taken, our server gives up with its own words and leaves no process."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(redis_server, "_free_port", lambda: port)
+        with pytest.raises(ServiceUnavailableError, match=ONE_LINE) as error, running(ours):
+            pytest.fail("nothing is running")
+
+    assert f"Failed listening on port {port}" in str(error.value)
+    assert not [child for child in psutil.Process().children() if child.name() == "redis-server"]
 
 
 @pytest.mark.parametrize("ending", [RuntimeError, KeyboardInterrupt])
 def test_a_raising_body_leaves_nothing_behind(ours: RedisChoice, ending: type[BaseException]) -> None:
     """When the work ends in an exception the server and its folder are gone all the same."""
     with pytest.raises(ending), running(ours) as server:  # noqa: PT012 - how the block ends is the test
-        process, folder = process_of(server), Path(server.url.removeprefix("unix://")).parent
+        process, folder = process_of(server), socket_of(server).parent
         raise ending
 
     assert not process.is_running()
@@ -93,13 +184,13 @@ async def test_a_named_server_keeps_what_is_not_ours(ours: RedisChoice) -> None:
         client.mset({"foreign": "1", "khive-perf:of-another-run:key": "2"})
         process = process_of(theirs)
 
-        choice = choose("bundled", {"PERF_REDIS_URL": theirs.url})
+        choice = choose("bundled", {"PERF_REDIS_URL": theirs.tcp_url})
         check(choice)
         with running(choice) as named:
-            async with cache.opened(named.url) as plans:
+            async with cache.opened(named) as plans:
                 await plans.set(plans.key({"task": 1}), plans.response(100))
                 assert len(client.keys()) == 3
-            assert named.url == theirs.url
+            assert named.url == named.tcp_url == theirs.tcp_url
 
         assert set(client.keys()) == {b"foreign", b"khive-perf:of-another-run:key"}
         assert process.is_running()
@@ -123,6 +214,7 @@ def test_a_silent_server_is_named_without_its_password(login: str) -> None:
         assert ("is no Redis URL" if malformed else "does not answer") in str(error.value)
         assert "PERF_REDIS_URL" in str(error.value)
         assert "secret" not in str(error.value)
+        assert "secret" not in repr(choice)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "redis://127.0.0.1:port", "redis://["])

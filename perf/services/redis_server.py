@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 URL_VARIABLE = "PERF_REDIS_URL"
 _INSTALLED = ("redis-server", "valkey-server")
+_ATTEMPTS = 5
+_PORT_TAKEN = "Failed listening on port"
 _NONE_FOUND = (
     "no Redis server: set PERF_REDIS_URL to a running one, or install redis-server or valkey-server "
     "(Debian: `apt-get install redis-server`), or use Python 3.11 or 3.12 on Linux, where one comes as a wheel"
@@ -33,15 +37,19 @@ class RedisChoice:
     """Which Redis a run uses: the URL of a running server, else the program to start; `origin` says why."""
 
     origin: str
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)  # it may hold a password
     program: Path = Path()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RedisServer:
-    """A server that answers: where, which version, and whether it is ours to stop."""
+    """A server that answers: where, which version, and whether it is ours to stop.
 
-    url: str
+    `tcp_url` is for a client that cannot use `url`, which is a unix socket where the server is ours.
+    """
+
+    url: str = field(repr=False)  # both may hold a password
+    tcp_url: str = field(repr=False)
     version: str
     origin: str
 
@@ -100,28 +108,50 @@ def running(choice: RedisChoice) -> Iterator[RedisServer]:
     A server we did not start is left as it is. Raises ServiceUnavailableError when it does not answer.
     """
     if choice.url is not None:
-        yield RedisServer(
-            url=choice.url, version=_version(choice.url), origin=f"{choice.origin} ({redacted(choice.url)})"
-        )
+        origin = f"{choice.origin} ({redacted(choice.url)})"
+        yield RedisServer(url=choice.url, tcp_url=choice.url, version=_version(choice.url), origin=origin)
         return
     with (
         TemporaryDirectory(prefix="khive-perf-redis-") as folder,
-        _started(choice.program, Path(folder)) as url,
+        _started(choice.program, Path(folder)) as (url, tcp_url),
     ):
-        yield RedisServer(url=url, version=_version(url), origin=choice.origin)
+        yield RedisServer(url=url, tcp_url=tcp_url, version=_version(url), origin=choice.origin)
 
 
 @contextmanager
-def _started(program: Path, folder: Path) -> Iterator[str]:
-    socket = folder / "redis.sock"
-    command = [str(program), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
-    command += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", str(folder / "log")]
+def _started(program: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """Give the URLs of a server of our own, by its unix socket and by TCP; it is stopped however we leave."""
+    password = secrets.token_urlsafe()
+    # In a file that only we can read: a password among the arguments is everyone's to see.
+    (folder / "redis.conf").write_text(f"requirepass {password}\n")
+    for _ in range(_ATTEMPTS):
+        port = _free_port()
+        with _process(program, folder, port) as process:
+            fault = _fault(process, folder)
+            if fault is None:
+                yield f"unix://:{password}@{folder / 'redis.sock'}", f"redis://:{password}@127.0.0.1:{port}/0"
+                return
+        # Another program may take a free port before our server does; then the server ends, and tries another.
+        if _PORT_TAKEN not in fault:
+            break
+    raise ServiceUnavailableError(f"the Redis server did not start: {fault}")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def _process(program: Path, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    command = [str(program), str(folder / "redis.conf"), "--bind", "127.0.0.1", "--port", str(port)]
+    command += ["--unixsocket", str(folder / "redis.sock"), "--dir", str(folder), "--logfile", str(folder / "log")]
+    command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
     quiet = subprocess.DEVNULL
     # In a process group of its own, so that Ctrl-C reaches us alone and the tests can still clean up behind them.
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, process_group=0) as process:  # noqa: S603
         try:
-            _wait_for(socket, process, folder / "log")
-            yield f"unix://{socket}"
+            yield process
         finally:
             process.terminate()
             try:
@@ -130,20 +160,31 @@ def _started(program: Path, folder: Path) -> Iterator[str]:
                 process.kill()
 
 
-def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 10
-    while not socket.exists():
+def _fault(process: subprocess.Popen[bytes], folder: Path) -> str | None:
+    """Wait for the server to listen; what it said last when it does not, None when it does.
+
+    It takes the port first, so whoever answers on the socket has both.
+    """
+    log, deadline = folder / "log", time.monotonic() + 10
+    while not _answers(folder / "redis.sock"):
         if process.poll() is not None or time.monotonic() > deadline:
             lines = log.read_text().splitlines() if log.exists() else []
-            reason = lines[-1] if lines else f"exit code {process.poll()}"
-            raise ServiceUnavailableError(f"the Redis server did not start: {reason}")
+            return lines[-1] if lines else f"exit code {process.poll()}"
         time.sleep(0.005)
+    return None
+
+
+def _answers(path: Path) -> bool:
+    """Whether a server listens on the socket; its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return path.exists() and client.connect_ex(str(path)) == 0
 
 
 def _version(url: str) -> str:
     """Ask the server its version, which is also the proof that it answers."""
     import redis
 
+    __tracebackhide__ = True  # pytest would print `url`, password and all
     try:
         with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
             info = client.info("server")
