@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,10 +14,12 @@ from perf.measure.profiler import PerformanceProfiler
 from perf.record.run import from_load, from_memory, from_profiler
 from perf.services import endpoint, redis_server
 from perf.services.build import furnish, subject_of
+from perf.services.scratch import scratch_folder
 from perf.session import origin_of, performance_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from perf.judge.thresholds import Settings
     from perf.services.endpoint import Endpoint
@@ -114,9 +114,9 @@ def model_endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
 @pytest.fixture(scope="session")
 def khive_repository() -> Iterator[Path]:
     """The run's scratch folder, furnished as a repository khive can work in; it is gone after the run."""
-    with TemporaryDirectory(prefix="khive-perf-") as name:
-        furnish(Path(name))
-        yield Path(name)
+    with scratch_folder(prefix="khive-perf-") as folder:
+        furnish(folder)
+        yield folder
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from perf.errors import ServiceUnavailableError
+from perf.services.scratch import PID_FILE, scratch_folder
 from perf.services.url import redacted
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def running(choice: RedisChoice) -> Iterator[RedisServer]:
         )
         return
     with (
-        TemporaryDirectory(prefix="khive-perf-redis-") as folder,
-        _started(choice.program, Path(folder)) as url,
+        scratch_folder(prefix="khive-perf-redis-") as folder,
+        _started(choice.program, folder) as url,
     ):
         yield RedisServer(url=url, version=_version(url), origin=choice.origin)
 
@@ -116,6 +116,7 @@ def _started(program: Path, folder: Path) -> Iterator[str]:
     socket = folder / "redis.sock"
     command = [str(program), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
     command += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", str(folder / "log")]
+    command += ["--pidfile", str(folder / PID_FILE)]
     quiet = subprocess.DEVNULL
     # In a process group of its own, so that Ctrl-C reaches us alone and the tests can still clean up behind them.
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, process_group=0) as process:  # noqa: S603
