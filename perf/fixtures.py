@@ -11,11 +11,11 @@ from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
 from perf.measure.load import LoadTestRunner
 from perf.measure.memory import MemoryMonitor
 from perf.measure.profiler import PerformanceProfiler
-from perf.record.run import from_load, from_memory, from_profiler
+from perf.record.run import from_benchmarks, from_load, from_memory, from_profiler
 from perf.services import endpoint, redis_server
 from perf.services.build import furnish, subject_of
 from perf.services.scratch import scratch_folder
-from perf.session import origin_of, performance_session
+from perf.session import SESSION, origin_of, performance_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,7 +72,7 @@ def performance_settings(request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture
 def benchmark(benchmark: SyncBenchmark, request: pytest.FixtureRequest) -> Iterator[SyncBenchmark]:
     """pytest-benchmark's fixture, which refuses coroutine functions and notes what it measured."""
-    origin = origin_of(request.node)
+    origin, session = origin_of(request.node), request.config.stash.get(SESSION, None)
     benchmark.__class__ = SyncBenchmark
     benchmark.group = benchmark.group or origin.service
     yield benchmark
@@ -83,6 +83,9 @@ def benchmark(benchmark: SyncBenchmark, request: pytest.FixtureRequest) -> Itera
             "operation": origin.operation,
             "subject": subject_of(benchmark.measured),
         }
+    # What pytest-benchmark lists in a forked child is lost with it, so these rounds go the way of all other figures.
+    if session is not None and session.forked and benchmark.stats and not benchmark.has_error:
+        session.measurements += from_benchmarks([benchmark.stats.as_dict()])
 
 
 @pytest.fixture

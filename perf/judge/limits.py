@@ -18,6 +18,8 @@ BROKEN = "broken"
 INCONCLUSIVE = "inconclusive"
 MISSING = "missing"
 NOT_SELECTED = "not selected"
+NO_TIMINGS = frozenset({"growth", "per operation", "count"})
+"""Statistics that can be judged where tests run beside each other and slow each other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

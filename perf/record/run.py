@@ -77,7 +77,10 @@ class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """A test that gave no figure: `kind` is "failed" or "not offered", `reason` is one line."""
+    """A test that gave no figure to trust: `kind` is "failed", "not offered" or "rerun", `reason` is one line.
+
+    "rerun" is a test that failed and then passed when it was run again, whose figures are of the last attempt.
+    """
 
     origin: Origin
     kind: str
@@ -85,7 +88,10 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """Our part of a saved run; `created` is UTC in ISO 8601, `settings` how hard the profile measured."""
+    """Our part of a saved run; `created` is UTC in ISO 8601, `settings` how hard the profile measured.
+
+    `untimed` says why no timing in it counts (its tests ran in parallel, say), None when they do.
+    """
 
     format: int = FORMAT
     created: str
@@ -96,6 +102,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     limits: list[LimitInForce]
     measurements: list[Measurement]
     failures: list[Failure]
+    untimed: str | None = None
 
 
 def from_profiler(profiler: PerformanceProfiler, origin: Origin, subject: str) -> list[Measurement]:
