@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,15 +11,17 @@ from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
 from perf.measure.load import LoadTestRunner
 from perf.measure.memory import MemoryMonitor
 from perf.measure.profiler import PerformanceProfiler
-from perf.record.run import from_load, from_memory, from_profiler
+from perf.record.run import from_benchmarks, from_load, from_memory, from_profiler
 from perf.services import endpoint, redis_server
 from perf.services.build import subject_of
 from perf.services.lionagi import forget_logs
 from perf.services.repository import PROGRAMS, furnish
-from perf.session import origin_of, performance_session
+from perf.services.scratch import scratch_folder
+from perf.session import SESSION, origin_of, performance_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from perf.judge.thresholds import Settings
     from perf.services.endpoint import Endpoint
@@ -74,7 +74,7 @@ def performance_settings(request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture
 def benchmark(benchmark: SyncBenchmark, request: pytest.FixtureRequest) -> Iterator[SyncBenchmark]:
     """pytest-benchmark's fixture, which refuses coroutine functions and notes what it measured."""
-    origin = origin_of(request.node)
+    origin, session = origin_of(request.node), request.config.stash.get(SESSION, None)
     benchmark.__class__ = SyncBenchmark
     benchmark.group = benchmark.group or origin.service
     yield benchmark
@@ -85,6 +85,9 @@ def benchmark(benchmark: SyncBenchmark, request: pytest.FixtureRequest) -> Itera
             "operation": origin.operation,
             "subject": subject_of(benchmark.measured),
         }
+    # What pytest-benchmark lists in a forked child is lost with it, so these rounds go the way of all other figures.
+    if session is not None and session.forked and benchmark.stats and not benchmark.has_error:
+        session.measurements += from_benchmarks([benchmark.stats.as_dict()])
 
 
 @pytest.fixture
@@ -116,9 +119,9 @@ def model_endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
 @pytest.fixture(scope="session")
 def khive_repository(performance_settings: Settings) -> Iterator[Path]:
     """The run's scratch folder, furnished as a repository khive can work in; it is gone after the run."""
-    with TemporaryDirectory(prefix="khive-perf-") as name:
-        furnish(Path(name), performance_settings.environment["model_latency_sec"].value)
-        yield Path(name)
+    with scratch_folder(prefix="khive-perf-") as folder:
+        furnish(folder, performance_settings.environment["model_latency_sec"].value)
+        yield folder
         forget_logs()
 
 

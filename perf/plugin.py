@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from perf import fixtures
 from perf.errors import KnownFaultError, NotOfferedError, PerfError
 from perf.judge.schema import FILE, PROFILES
-from perf.judge.verdict import RunVerdict, judge_run
+from perf.judge.verdict import RunVerdict
 from perf.record import store
 from perf.record.run import Failure, Origin
 from perf.report.terminal import render
 from perf.services import redis_server
 from perf.services.build import installed_build
-from perf.session import SESSION, Outcome, PerformanceSession, conclude, origin_of
+from perf.session import SESSION, Collected, Outcome, Part, PerformanceSession, conclude, origin_of
 from perf.settings import read_settings
 
 if TYPE_CHECKING:
@@ -42,9 +45,10 @@ _UNREAD = Failure(
     kind="failed",
     reason="pytest could not read it: see above",
 )
+_CARRIED = "khive_performance"
 _REPORT = pytest.StashKey[str]()
 _VERDICT = pytest.StashKey[RunVerdict]()
-_PARALLEL = pytest.StashKey[bool]()
+_COLLECTED = pytest.StashKey[Collected]()
 _DESELECTED = pytest.StashKey[set[str]]()
 _CLAIM: pytest.StashKey[FileLock] = pytest.StashKey()
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
@@ -65,6 +69,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     # Registered here, after every installed plugin, so that our `benchmark` overrides pytest-benchmark's.
     config.pluginmanager.register(fixtures, "khive_performance_fixtures")
+    if not _is_xdist_worker(config):
+        config.stash[_COLLECTED] = Collected()
+        config.pluginmanager.register(_Reports(config), "khive_performance_reports")
+    if "pytest_forked" in sys.modules:
+        _mend(sys.modules["pytest_forked"])
+
+
+def _mend(pytest_forked: Any) -> None:  # noqa: ANN401 - a module without types
+    """Let pytest-forked, up to 1.7.5, marshal the reports of pytest 9.2, which hold their test's id as an object."""
+    serialize = pytest_forked.serialize_report
+
+    @wraps(serialize)
+    def serialize_report(report: pytest.TestReport) -> dict[str, Any]:
+        return {key: value for key, value in serialize(report).items() if key != "_id"} | {"nodeid": report.nodeid}
+
+    if not hasattr(serialize, "__wrapped__"):
+        pytest_forked.serialize_report = serialize_report
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -116,9 +137,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not items or config.option.collectonly:
         return
     try:
-        config.stash[SESSION] = _prepare(config, items)
+        _begin(config, _prepare(config, items))
     except PerfError as error:
         _stop(config, error)
+
+
+def _begin(config: pytest.Config, session: PerformanceSession) -> None:
+    if not _is_xdist_worker(config):
+        config.stash[_CLAIM] = store.claim(config.rootpath / store.FOLDER)
+    config.stash[SESSION] = session
     for ending in (signal.SIGTERM, signal.SIGHUP):  # a cancelled job ends like Ctrl-C, cleaning up
         signal.signal(ending, signal.default_int_handler)
 
@@ -135,8 +162,6 @@ def _prepare(config: pytest.Config, items: Sequence[pytest.Item]) -> Performance
     expected = {origin_of(item).service for item in items} - cut if whole else set()
     switched_off = config.getoption("benchmark_disable") or config.getoption("benchmark_skip")
     untimed = "pytest-benchmark was switched off" if switched_off else None
-    if not hasattr(config, "workerinput"):
-        config.stash[_CLAIM] = store.claim(config.rootpath / store.FOLDER)
     return PerformanceSession(settings=settings, expected_services=expected, untimed=untimed)
 
 
@@ -150,32 +175,61 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """List what gave no figure; what the build does not offer is skipped under its reason, never passed over."""
+    """Put what the test recorded on its report, which every plugin that runs tests elsewhere sends back."""
     report = yield
     session = item.config.stash.get(SESSION, None)
-    if session is None or call.excinfo is None:
+    if session is None:
         return report
-    not_offered = call.excinfo.errisinstance(NotOfferedError)
-    known_fault = call.excinfo.errisinstance(KnownFaultError)
-    reason = " ".join(call.excinfo.exconly().split())
-    if not_offered:
-        report.outcome = "skipped"
-        reason = str(call.excinfo.value)
-        report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}")
-    if not_offered or report.failed:
-        kind = ("known fault" if known_fault else "not offered") if not_offered else "failed"
-        session.failures.append(Failure(origin=origin_of(item), kind=kind, reason=reason))
+    failure = None if call.excinfo is None else _failure(item, call.excinfo, report)
+    vars(report)[_CARRIED] = session.hand_over(failure)
     fixture = getattr(item, "funcargs", {}).get("benchmark")
     if report.failed and fixture is not None:
         fixture.has_error = True  # what it timed was not the work
     return report
 
 
+def _failure(
+    item: pytest.Item, raised: pytest.ExceptionInfo[BaseException], report: pytest.TestReport
+) -> Failure | None:
+    """Return why the test gave no figure; what the build does not offer is skipped under its reason."""
+    if raised.errisinstance(NotOfferedError):
+        reason = str(raised.value)
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}")
+        kind = "known fault" if raised.errisinstance(KnownFaultError) else "not offered"
+        return Failure(origin=origin_of(item), kind=kind, reason=reason)
+    reason = " ".join(raised.exconly().split())
+    return Failure(origin=origin_of(item), kind="failed", reason=reason) if report.failed else None
+
+
+class _Reports:
+    """Takes off the tests' reports what they carry, in the one process that judges and saves."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        carried = vars(report).pop(_CARRIED, None)
+        if carried is not None and SESSION not in self._config.stash:
+            _begin_parallel(self._config)
+        # Not strict: a duration may have been recorded as a Decimal, which travels as text.
+        self._config.stash[_COLLECTED].add(report, msgspec.convert(carried or {}, Part, strict=False))
+
+
+def _begin_parallel(config: pytest.Config) -> None:
+    """Begin in the process that controls xdist's workers: their first report is how it learns that they measure."""
+    try:
+        _begin(config, PerformanceSession(settings=_settings(config), untimed="Tests ran in parallel under xdist"))
+    except PerfError as error:
+        _stop(config, error)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401, ARG001 - xdist's hook and types
-    """Note, in the process that controls xdist's workers, that they ran performance tests."""
-    if getattr(node, "workeroutput", {}).get("khive_performance"):
-        node.config.stash[_PARALLEL] = True
+    """Say, in the process that controls xdist's workers, why a worker measured nothing."""
+    if problem := getattr(node, "workeroutput", {}).get(_CARRIED):
+        _stop(node.config, PerfError(problem))
 
 
 @pytest.hookimpl(trylast=True)
@@ -183,18 +237,19 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Judge and save what was measured, unless the run was cut short."""
     config = session.config
     measured = config.stash.get(SESSION, None)
-    if hasattr(config, "workeroutput"):
-        config.workeroutput["khive_performance"] = measured is not None
-    elif config.stash.get(_PARALLEL, False) and exitstatus == pytest.ExitCode.OK:
-        _conclude(session, judge_run([], [], untimed="Tests ran in parallel under xdist"))
-    elif measured is not None and exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
-        if exitstatus == pytest.ExitCode.TESTS_FAILED and not any(one.kind == "failed" for one in measured.failures):
-            measured.failures.append(_UNREAD)
-        outcome = conclude(measured, _pytest_benchmark_document(config))
-        _conclude(session, outcome.verdict, render(outcome.run, outcome.limits, outcome.verdict))
-        _save(session, outcome)
-    elif measured is not None:
+    if measured is None or _is_xdist_worker(config):
+        return
+    if exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
         _write(config, "The run was cut short: nothing was judged, nothing was saved.", red=True)
+        return
+    collected = config.stash[_COLLECTED]
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and all(one.kind != "failed" for one in collected.failures.values()):
+        collected.failures[_UNREAD.origin.test] = _UNREAD
+    outcome = conclude(measured, collected, _pytest_benchmark_document(config))
+    config.stash[_REPORT] = render(outcome.run, outcome.limits, outcome.verdict)
+    config.stash[_VERDICT] = outcome.verdict
+    session.exitstatus = outcome.verdict.exit_code
+    _save(session, outcome)
 
 
 def _save(session: pytest.Session, outcome: Outcome) -> None:
@@ -205,12 +260,6 @@ def _save(session: pytest.Session, outcome: Outcome) -> None:
         session.exitstatus = error.exit_code
         said = str(error)
     session.config.stash[_REPORT] += f"\n{said}"
-
-
-def _conclude(session: pytest.Session, verdict: RunVerdict, report: str | None = None) -> None:
-    session.config.stash[_REPORT] = report or verdict.sentence
-    session.config.stash[_VERDICT] = verdict
-    session.exitstatus = verdict.exit_code
 
 
 def _pytest_benchmark_document(config: pytest.Config) -> dict[str, Any]:
@@ -245,6 +294,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         _write(config, f"verdict: {config.stash[_VERDICT].word}", bold=True)
 
 
+def _is_xdist_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
 def _is_performance(config: pytest.Config, item: pytest.Item) -> bool:
     """Whether a test measures: it uses an instrument of ours, or `benchmark` where there are limits to judge by."""
     names = set(getattr(item, "fixturenames", ()))
@@ -259,6 +312,8 @@ def _settings(config: pytest.Config) -> Settings:
 
 def _stop(config: pytest.Config, error: PerfError) -> None:
     _write(config, str(error), red=True)
+    if _is_xdist_worker(config):
+        config.workeroutput[_CARRIED] = str(error)  # type: ignore[attr-defined]
     pytest.exit("nothing was measured", returncode=error.exit_code)
 
 

@@ -97,3 +97,12 @@ def test_what_a_build_does_not_offer_is_no_failed_test() -> None:
     verdict = judge_run([], [failure("not offered")])
 
     assert verdict.word == "inconclusive"
+
+
+@pytest.mark.parametrize(("words", "word"), [((PASSED,), "inconclusive"), ((PASSED, BROKEN), "failed")])
+def test_a_pass_on_a_rerun_is_no_pass(words: tuple[str, ...], word: str) -> None:
+    """A test that passed only when run again takes the pass from a run, and nothing from a failure."""
+    verdict = judge_run(limits(*words), [failure("rerun")])
+
+    assert verdict.word == word
+    assert "1 limit held" in verdict.sentence

@@ -20,6 +20,8 @@ INCONCLUSIVE = "inconclusive"
 MISSING = "missing"
 NOT_SELECTED = "not selected"
 KNOWN_FAULT = "known fault"
+NO_TIMINGS = frozenset({"growth", "per operation", "count"})
+"""Statistics that can be judged where tests run beside each other and slow each other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -46,6 +46,10 @@ def judge_run(limits: Sequence[LimitVerdict], failures: Sequence[Failure], *, un
         return RunVerdict(word=FAILED, sentence=f"{' and '.join(parts)}; {_count(counts[PASSED], 'limit')} held.")
     if untimed:
         return RunVerdict(word=INCONCLUSIVE, sentence=f"{untimed}: no timing was judged, so this is not a pass.")
+    if reruns := sum(failure.kind == "rerun" for failure in failures):
+        passed = f"{_count(reruns, 'test')} failed and passed only when run again"
+        held = f"{_count(counts[PASSED], 'limit')} held"
+        return RunVerdict(word=INCONCLUSIVE, sentence=f"{passed}, so this is not a pass; {held}.")
     if counts[MISSING] or counts[INCONCLUSIVE]:
         return RunVerdict(
             word=INCONCLUSIVE,

@@ -77,7 +77,11 @@ class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """A test that gave no figure: `kind` is "failed", "not offered" or "known fault", `reason` is one line."""
+    """A test that gave no figure to trust, for a `reason` of one line.
+
+    `kind` is "failed", "not offered", "known fault" (the build has the operation and fails at it in a way that is
+    known), or "rerun" (it failed and then passed when it was run again; its figures are of the last attempt).
+    """
 
     origin: Origin
     kind: str
@@ -85,7 +89,10 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """Our part of a saved run; `created` is UTC in ISO 8601, `settings` how hard the profile measured."""
+    """Our part of a saved run; `created` is UTC in ISO 8601, `settings` how hard the profile measured.
+
+    `untimed` says why no timing in it counts (its tests ran in parallel, say), None when they do.
+    """
 
     format: int = FORMAT
     created: str
@@ -96,6 +103,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     limits: list[LimitInForce]
     measurements: list[Measurement]
     failures: list[Failure]
+    untimed: str | None = None
 
 
 def from_profiler(profiler: PerformanceProfiler, origin: Origin, subject: str) -> list[Measurement]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perf.record.run import Failure, Measurement, Run
 
 _MARKS = {PASSED: "✓", BROKEN: "✗", INCONCLUSIVE: "?", MISSING: "?", NOT_SELECTED: "·", KNOWN_FAULT: "·"}
+_KINDS = {"not offered": "·", "known fault": "·", "rerun": "?"}
 _BAR_WIDTH = 20
 _WIDTH = 118
 _FORMAT = "simple"
@@ -207,7 +208,7 @@ def _failures(failures: Sequence[Failure]) -> str:
     for one in failures:
         groups[one.kind, one.origin.service, one.reason].append(one.origin.test.rpartition("::")[2])
     lines = [
-        f"{'✗' if kind == 'failed' else '·'} {service}, {kind}: {reason}\n    {', '.join(tests)}"
+        f"{_KINDS.get(kind, '✗')} {service}, {kind}: {reason}\n    {', '.join(tests)}"
         for (kind, service, reason), tests in groups.items()
     ]
     return "\n".join(["Not measured", *lines]) if lines else ""

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from perf.errors import ServiceUnavailableError
+from perf.services.scratch import PID_FILE, scratch_folder
 from perf.services.url import redacted
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def running(choice: RedisChoice) -> Iterator[RedisServer]:
         yield RedisServer(url=choice.url, tcp_url=choice.url, version=_version(choice.url), origin=origin)
         return
     with (
-        TemporaryDirectory(prefix="khive-perf-redis-") as folder,
-        _started(choice.program, Path(folder)) as (url, tcp_url),
+        scratch_folder(prefix="khive-perf-redis-") as folder,
+        _started(choice.program, folder) as (url, tcp_url),
     ):
         yield RedisServer(url=url, tcp_url=tcp_url, version=_version(url), origin=choice.origin)
 
@@ -146,7 +146,7 @@ def _free_port() -> int:
 def _process(program: Path, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     command = [str(program), str(folder / "redis.conf"), "--bind", "127.0.0.1", "--port", str(port)]
     command += ["--unixsocket", str(folder / "redis.sock"), "--dir", str(folder), "--logfile", str(folder / "log")]
-    command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
+    command += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--pidfile", str(folder / PID_FILE)]
     quiet = subprocess.DEVNULL
     # In a process group of its own, so that Ctrl-C reaches us alone and the tests can still clean up behind them.
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, process_group=0) as process:  # noqa: S603
