@@ -85,7 +85,7 @@ def contention(load_test_runner: LoadTestRunner, performance_settings: Settings)
 @pytest.mark.scalability
 async def test_redis_contention(contention: Contention, cache: PlanCache, redis_service: RedisServer) -> None:
     """Two caches of plans on one Redis, the second with larger plans."""
-    async with cache_service.opened(redis_service.url) as rival:
+    async with cache_service.opened(redis_service) as rival:
         small = partial(cache.round_trip, f"{cache.prefix}small", cache.response(KIB))
         large = partial(rival.round_trip, f"{rival.prefix}large", rival.response(100 * KIB))
 

@@ -142,12 +142,8 @@ def conclude(session: PerformanceSession, collected: Collected, document: dict[s
     """Judge what was collected, and make one document of it and of pytest-benchmark's own."""
     failures = list(collected.failures.values())
     measurements = [*from_benchmarks(document["benchmarks"]), *collected.measurements]
-    not_offered = {failure.origin.service for failure in failures if failure.kind == "not offered"}
-    known_faults = {
-        (one.origin.service, one.origin.operation): one.reason for one in failures if one.kind == "known fault"
-    }
     judged = [limit for limit in session.settings.limits if not session.untimed or limit.statistic in NO_TIMINGS]
-    limits = judge_limits(judged, measurements, session.expected_services | not_offered, known_faults)
+    limits = judge_limits(judged, measurements, session.expected_services, failures)
     verdict = judge_run(limits, failures, untimed=session.untimed)
     run = Run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,9 +4,18 @@ import msgspec
 import pytest
 
 from perf.distribution import samples_needed
-from perf.judge.limits import BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED, PASSED, LimitVerdict, judge_limits
+from perf.judge.limits import (
+    BROKEN,
+    INCONCLUSIVE,
+    KNOWN_FAULT,
+    MISSING,
+    NOT_SELECTED,
+    PASSED,
+    LimitVerdict,
+    judge_limits,
+)
 from perf.judge.thresholds import Limit
-from perf.record.run import Measurement, Metric, Origin
+from perf.record.run import Failure, Measurement, Metric, Origin
 
 
 def limit(statistic: str, bound: float, operation: str | None = "cache_get", service: str = "cache") -> Limit:
@@ -48,6 +57,11 @@ def memory(growth: float, per_operation: float = 0.0, operation: str = "session"
     return Measurement(
         origin=origin("memory"), kind="memory", operation=operation, subject="a subject", metrics=metrics
     )
+
+
+def failure(kind: str, operation: str) -> Failure:
+    origin = Origin(test="a test", service="cache", category="benchmark", operation=operation)
+    return Failure(origin=origin, kind=kind, reason="it cannot be read")
 
 
 def judge(rule: Limit, *measurements: Measurement, expected: tuple[str, ...] = ("cache",)) -> LimitVerdict:
@@ -137,11 +151,53 @@ def test_operations_beside_others_are_no_latency() -> None:
     assert judge(limit("p95", 0.1), beside_others).verdict == MISSING
 
 
-def test_one_operation_measured_by_two_tests_is_judged_together() -> None:
-    """The samples of all measurements of an operation count as one sample set."""
-    verdict = judge(limit("p50", 0.1), latency([0.01] * 30), latency([9.0] * 70))
+@pytest.mark.parametrize("slow", [[9.0] * 21, [9.0] * 3])
+def test_the_worst_benchmark_of_an_operation_decides(slow: list[float]) -> None:
+    """A slow size is not hidden by the many samples of a fast one: each is judged by itself, also for being too few."""
+    verdict = judge(limit("p95", 0.1), latency([0.01] * 9000), latency(slow), latency([0.02] * 9000))
 
-    assert (verdict.verdict, verdict.actual, verdict.samples) == (BROKEN, 9.0, 100)
+    assert verdict.verdict == (BROKEN if len(slow) > 20 else INCONCLUSIVE)
+    assert (verdict.actual, verdict.samples) == (9.0, len(slow))
+
+
+def test_a_known_fault_excuses_the_limit_of_its_operation_and_no_other() -> None:
+    """A limit whose operation the build fails at in a known way says so; any other without a figure is missing."""
+    rules = [limit("p95", 0.1, "session_load"), limit("p95", 0.1, "session_save"), limit("growth", 1.0, None)]
+
+    verdicts = judge_limits(rules, [], ["cache"], [failure("known fault", "session_load")])
+
+    assert [verdict.verdict for verdict in verdicts] == [KNOWN_FAULT, MISSING, MISSING]
+    assert verdicts[0].reason == "it cannot be read"
+
+
+def test_what_a_build_does_not_offer_is_missing_also_in_a_part_of_a_run() -> None:
+    """A limit whose operation the build lacks is missing for that reason; the service's others were not selected."""
+    rules = [limit("p95", 0.1, "session_load"), limit("growth", 1.0, None)]
+
+    verdicts = judge_limits(rules, [], [], [failure("not offered", "session_load")])
+
+    assert [verdict.verdict for verdict in verdicts] == [MISSING, NOT_SELECTED]
+    assert verdicts[0].reason == "it cannot be read"
+
+
+def test_a_known_fault_excuses_no_figure_that_was_measured() -> None:
+    """What was measured is judged, whatever else the build fails at."""
+    (verdict,) = judge_limits(
+        [limit("p95", 0.1)], [latency([9.0] * 99)], ["cache"], [failure("known fault", "cache_get")]
+    )
+
+    assert verdict.verdict == BROKEN
+
+
+def test_an_operation_with_a_throughput_limit_of_its_own_is_judged_by_that_alone() -> None:
+    """The service's limit is for the operations that have none of their own."""
+    general, own = limit("throughput", 10.0, None), limit("throughput", 2.0, "flows_at_once")
+    slow = msgspec.structs.replace(load(5, 3.0), operation="flows_at_once")
+
+    verdicts = judge_limits([general, own], [load(1, 40.0), slow], ["cache"])
+
+    assert [(verdict.verdict, verdict.actual) for verdict in verdicts] == [(PASSED, 40.0), (PASSED, 3.0)]
+    assert judge(general, load(1, 40.0), slow).verdict == BROKEN
 
 
 def test_throughput_must_hold_at_every_step() -> None:

@@ -184,22 +184,19 @@ def test_a_build_without_personas_plans_in_rounds(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_the_model_of_rounds_is_ours(scratch: Path, stand_in: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While planning in rounds is open its provider is the endpoint, with its key, and its logs are kept apart."""
-    from lionagi import Branch, iModel
+    """While planning in rounds is open its provider is the endpoint, with its key, and afterwards its own again."""
+    from lionagi import iModel
 
-    def settings() -> tuple[str, str, str]:
-        branch: Any = Branch(chat_model=iModel(provider="openrouter", model="google/gemini-2.0-flash-001"))
-        model = branch.chat_model.endpoint.config
-        return model.base_url, model._api_key, str(branch._log_manager._config.persist_dir)  # noqa: SLF001
+    def settings() -> tuple[str, str]:
+        model: Any = iModel(provider="openrouter", model="google/gemini-2.0-flash-001").endpoint.config
+        return model.base_url, model._api_key  # noqa: SLF001
 
     monkeypatch.setattr(planning, "offered", without_personas)
     before = settings()
     async with opened():
-        url, key, logs = settings()
+        assert settings() == (stand_in.url, "stand-in")
 
-    assert (url, key) == (stand_in.url, "stand-in")
-    assert "khive-perf-logs-" in logs
-    assert settings() == before == (OPENROUTER, before[1], "./data/logs")
+    assert settings() == before == (OPENROUTER, before[1])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,16 +68,39 @@ def faults(text: str, environ: dict[str, str] | None = None) -> list[str]:
 
 
 def test_dev_has_the_users_figures() -> None:
-    """The repository's dev profile holds exactly the user's figures, in seconds, bytes and bare numbers."""
+    """The repository's dev profile holds the user's figures, in seconds, bytes and bare numbers, and ours beside."""
     settings = resolve(REPOSITORY, {}, "dev")
 
     held = {(one.service, one.name): one for one in settings.limits}
-    assert {key: (one.operation, one.statistic) for key, one in held.items()} == {
-        key: (operation, statistic) for key, (operation, statistic, _) in USERS_FIGURES.items()
-    }
-    for key, (_, _, bound) in USERS_FIGURES.items():
+    for key, (operation, statistic, bound) in USERS_FIGURES.items():
+        assert (held[key].operation, held[key].statistic) == (operation, statistic), key
         assert held[key].bound == pytest.approx(bound), key
-    assert len(settings.limits) == len(USERS_FIGURES)
+    assert held.keys() - USERS_FIGURES.keys() == {
+        ("orchestration", "flows_at_once_ops_per_sec"),
+        ("integration", "whole_request_ms"),
+        ("integration", "memory_limit_mb"),
+    }
+    assert len(settings.limits) == len(held)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("cache_miss_ms", None),
+        ("cache_at_once_ops_per_sec", None),
+        ("cache_gte_ms", "did you mean cache_get_ms?"),
+        ("memory_limits_mb", "did you mean memory_limit_mb?"),
+    ],
+)
+def test_any_operation_may_have_a_limit_and_a_slip_is_none(name: str, fault: str | None) -> None:
+    """A service of khive's takes limits for other operations of its, unless the name is a slip of a known one."""
+    text = COMPLETE + f"[defaults.limits.cache]\n{name} = 9\n"
+
+    if fault is None:
+        assert [limit.name for limit in resolve(text, {}, "dev").limits] == [name]
+    else:
+        with pytest.raises(SettingsError, match=re.escape(fault)):
+            resolve(text, {}, "dev")
 
 
 @pytest.mark.parametrize(("looser", "stricter"), [("dev", "staging"), ("staging", "prod")])

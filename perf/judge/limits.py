@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from perf.distribution import percentile, samples_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from perf.judge.thresholds import Limit
-    from perf.record.run import Measurement
+    from perf.record.run import Failure, Measurement
 
 PASSED = "passed"
 BROKEN = "broken"
@@ -44,13 +43,13 @@ def judge_limits(
     limits: Iterable[Limit],
     measurements: Sequence[Measurement],
     expected_services: Collection[str],
-    known_faults: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    failures: Sequence[Failure] = (),
 ) -> list[LimitVerdict]:
     """Return a verdict for every limit.
 
     A limit without a measurement is a "known fault" when the build fails at its operation in a way that is
-    known (`known_faults`: service and operation to the reason), "missing" when its service was to be measured
-    whole (`expected_services`), else "not selected": this run never meant to measure it.
+    known, "missing" when the test of its operation is among `failures` otherwise or its service was to be
+    measured whole (`expected_services`), else "not selected": this run never meant to measure it.
     """
     judges = {"growth": _memory, "per operation": _memory, "throughput": _throughput, "count": _count}
     limits, verdicts = list(limits), []
@@ -60,15 +59,15 @@ def judge_limits(
         if limit.statistic == "throughput" and limit.operation is None:
             own = [one for one in own if (limit.service, one.operation) not in with_their_own]
         verdict = judges.get(limit.statistic, _latency)(limit, own)
-        verdicts.append(verdict or _unmeasured(limit, expected_services, known_faults))
+        verdicts.append(verdict or _unmeasured(limit, expected_services, failures))
     return verdicts
 
 
-def _unmeasured(
-    limit: Limit, expected_services: Collection[str], known_faults: Mapping[tuple[str, str], str]
-) -> LimitVerdict:
-    if fault := known_faults.get((limit.service, limit.operation or "")):
-        return LimitVerdict(limit=limit, verdict=KNOWN_FAULT, reason=fault)
+def _unmeasured(limit: Limit, expected_services: Collection[str], failures: Sequence[Failure]) -> LimitVerdict:
+    for failure in failures:
+        if (failure.origin.service, failure.origin.operation) == (limit.service, limit.operation):
+            known = failure.kind == KNOWN_FAULT
+            return LimitVerdict(limit=limit, verdict=KNOWN_FAULT if known else MISSING, reason=failure.reason)
     if limit.service in expected_services:
         return LimitVerdict(limit=limit, verdict=MISSING, reason="nothing in this run measured it")
     return LimitVerdict(limit=limit, verdict=NOT_SELECTED, reason="not part of this run")

@@ -44,7 +44,7 @@ class FileDocuments:
     def __init__(self, folder: Path) -> None:
         (self._read, self._write) = offered("khive.utils", "safe_read_file", "safe_write_file")
         folder.mkdir(parents=True)
-        self.names = (folder / f"{number}.md" for number in count())
+        self.names: Iterator[Any] = (folder / f"{number}.md" for number in count())
 
     @measures("khive.utils.safe_write_file")
     async def write(self, name: Path, text: str) -> object:
@@ -64,7 +64,7 @@ class ServiceDocuments:
 
     def __init__(self, service: Any, kind: Any, sessions: Sequence[str]) -> None:  # noqa: ANN401 - khive's own types
         self._service, self._kind = service, kind
-        self.names = ((session, f"document_{number}") for number, session in enumerate(cycle(sessions)))
+        self.names: Iterator[Any] = ((session, f"document_{number}") for number, session in enumerate(cycle(sessions)))
 
     @measures("khive.services.artifacts.service.ArtifactsService.create_document")
     async def write(self, name: tuple[str, str], text: str) -> object:

@@ -53,7 +53,7 @@ class Sessions:
         files = sorted(folder.glob(f"{orchestrator.flow_name}_session_*.json"))
         if not files:
             raise LostSessionError(f"save_json wrote nothing to {folder}")
-        return json.loads(files[-1].read_text()) | {"path": files[-1]}
+        return {**json.loads(files[-1].read_text()), "path": files[-1]}
 
     @measures(f"{_ORCHESTRATOR}: initialize, then save_json, its file read back and compared")
     async def round_trip(self) -> None:
