@@ -73,8 +73,8 @@ _SCRIPT = """\
 #!/bin/sh
 {pause}cd {answers} || exit 1
 case "$*" in
-*"{{'flow_plans'"*) exec cat plan ;;
-*"{{'analysis'"*) exec cat analysis ;;
+*"'flow_plans':"*) exec cat plan ;;
+*"'analysis':"*) exec cat analysis ;;
 *) exec cat text ;;
 esac
 """
