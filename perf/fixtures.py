@@ -11,6 +11,7 @@ from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
 from perf.measure.load import LoadTestRunner
 from perf.measure.memory import MemoryMonitor
 from perf.measure.profiler import PerformanceProfiler
+from perf.record import store
 from perf.record.run import from_benchmarks, from_load, from_memory, from_profiler
 from perf.services import endpoint, redis_server
 from perf.services.build import subject_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perf.judge.thresholds import Settings
+    from perf.record.run import Run
     from perf.services.endpoint import Endpoint
     from perf.services.redis_server import RedisServer
 
@@ -69,6 +71,12 @@ def performance_thresholds(performance_settings: Settings) -> Mapping[str, Mappi
 def performance_settings(request: pytest.FixtureRequest) -> Settings:
     """Everything the profile asks for; `performance_settings.measure` is how hard to measure."""
     return performance_session(request.config).settings
+
+
+@pytest.fixture(scope="session")
+def last_run(request: pytest.FixtureRequest, performance_settings: Settings) -> Run | None:
+    """The newest saved run of this profile, None before the first; UnreadableRunError where it is damaged."""
+    return store.newest(request.config.rootpath / store.FOLDER, performance_settings.profile)
 
 
 @pytest.fixture

@@ -313,6 +313,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
             store.load(path)
 
 
+def test_the_newest_is_the_highest_number_of_its_profile(tmp_path: Path) -> None:
+    """The newest run is told by its number, not by its name's order, and another profile's is not looked at."""
+    for number, profile in ((9999, "dev"), (10000, "dev"), (10001, "prod")):
+        saved = store.save(document(profile=profile, created=f"run {number}"), tmp_path)
+        saved.rename(tmp_path / f"{number}_{profile}_x.json")
+
+    newest = store.newest(tmp_path, "dev")
+
+    assert newest is not None
+    assert newest.created == "run 10000"
+    assert store.newest(tmp_path, "staging") is None
+
+
 def test_pytest_benchmark_lists_a_saved_run(tmp_path: Path) -> None:
     """`pytest-benchmark list` finds every saved run in the folder, and nothing else."""
     paths = [store.save(document(), tmp_path) for _ in range(2)]

@@ -56,6 +56,14 @@ def save(document: dict[str, Any], folder: Path) -> Path:
     return path
 
 
+def newest(folder: Path, profile: str) -> Run | None:
+    """Return the newest run of `profile` saved in `folder`, None when there is none; UnreadableRunError as `load`."""
+    runs = {
+        int(match[1]): path for path in folder.glob(f"*_{profile}_*.json") if (match := _NUMBERED.fullmatch(path.name))
+    }
+    return load(runs[max(runs)]) if runs else None
+
+
 def load(path: Path) -> Run:
     """Return the run saved at `path`, its benchmarks among its measurements; UnreadableRunError if it is none."""
     try:
