@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUNS = ".khive/performance/benchmarks"
+SERVICES = ("orchestration", "planning", "session", "artifacts", "cache", "integration")
+SLOWEST = {"expand_with_plan", "session_grow", "session_save", "branch_load", "whole_request"}
 CATEGORIES = {"benchmark", "scalability", "memory", "stress"}
 
 
@@ -50,28 +52,57 @@ def test_main_job_passes_under_every_profile(
     assert all(document["khive_performance"]["verdict"] == "passed" for document in saved.values())
 
 
-def test_both_services_are_measured_in_every_category(saved: dict[str, dict[str, Any]]) -> None:
-    """Planning and cache are each measured in all four categories, and everything measured names a real subject."""
+def test_every_service_is_measured_in_every_category(saved: dict[str, dict[str, Any]]) -> None:
+    """Each service is measured in all four categories, and everything measured names what of khive it was."""
     for document in saved.values():
         measured = [
             *(entry["extra_info"] for entry in document["benchmarks"]),
             *({**one["origin"], **one} for one in document["khive_performance"]["measurements"]),
         ]
 
-        for service in ("planning", "cache"):
+        for service in SERVICES:
             assert {one["category"] for one in measured if one["service"] == service} == CATEGORIES
-        assert all("khive" in one["subject"] for one in measured)
-        assert document["khive_performance"]["failures"] == []
+        assert {one["subject"] for one in measured if "khive" not in one["subject"]} == {
+            "lionagi.session.branch.Branch.from_dict (lionagi 0.15.11)"
+        }
+
+
+def test_what_the_release_cannot_do_is_listed(saved: dict[str, dict[str, Any]]) -> None:
+    """khive 0.4.0 lacks three services and fails at three operations; each is in the run by name, and nothing else."""
+    for document in saved.values():
+        listed = {
+            (failure["kind"], failure["origin"]["service"], failure["origin"]["operation"])
+            for failure in document["khive_performance"]["failures"]
+        }
+
+        assert {one for one in listed if one[0] == "known fault"} == {
+            ("known fault", "artifacts", "parallel_fanout"),
+            ("known fault", "session", "session_load"),
+            ("known fault", "session", "hook_events_of_session"),
+        }
+        assert {one[:2] for one in listed if one[0] != "known fault"} == {
+            ("not offered", service) for service in ("artifacts", "cache", "session")
+        }
+
+
+def test_the_report_names_the_limit_that_a_known_fault_leaves_open(
+    main_job: subprocess.CompletedProcess[str],
+) -> None:
+    """A run that passes says which limit it could not judge because khive 0.4.0 fails at the operation."""
+    assert main_job.stdout.count("for a known fault of this build: session session_load_ms") == 3
 
 
 def test_concurrency_steps_from_1_to_50(dev: dict[str, Any]) -> None:
-    """Both services have a scaling curve: throughput and percentiles at 1, 5, 10, 25 and 50 tasks at once."""
+    """Each service has a scaling curve: throughput, percentiles and success rate at 1, 5, 10, 25 and 50 at once."""
     loads = [one for one in dev["khive_performance"]["measurements"] if one["kind"] == "load"]
+    figures = {"throughput", "p50_response_time", "p95_response_time", "p99_response_time", "success_rate"}
+    curves = {one["operation"]: one["origin"]["service"] for one in loads if one["operation"].endswith("_at_once")}
 
-    for operation in ("plans_at_once", "cache_at_once"):
+    assert set(curves.values()) == set(SERVICES)
+    for operation in curves:
         steps = {one.get("concurrency", 1): one["metrics"] for one in loads if one["operation"] == operation}
         assert list(steps) == [1, 5, 10, 25, 50]
-        assert all({"throughput", "p50_response_time", "p95_response_time"} <= set(step) for step in steps.values())
+        assert all(figures <= set(step) for step in steps.values())
 
 
 def test_stress_runs_100_workers_and_reports_the_error_rate(saved: dict[str, dict[str, Any]]) -> None:
@@ -83,15 +114,16 @@ def test_stress_runs_100_workers_and_reports_the_error_rate(saved: dict[str, dic
             if one["kind"] == "load" and one["origin"]["category"] == "stress"
         ]
 
-        assert {one["operation"]: one["concurrency"] for one in stress} == {"plan_stress": 100, "cache_stress": 100}
+        assert {one["origin"]["service"]: one["concurrency"] for one in stress} == dict.fromkeys(SERVICES, 100)
         assert all(0 <= one["metrics"]["error_rate"]["value"] < 0.1 for one in stress)
 
 
 def test_stricter_profiles_measure_harder(saved: dict[str, dict[str, Any]]) -> None:
-    """Every round is kept, and prod takes at least its 100 rounds where dev is content with 25."""
+    """Every round is kept, and prod takes at least its 100 rounds where dev is content with 25, the slowest apart."""
     for profile, rounds in (("dev", 25), ("staging", 50), ("prod", 100)):
         for entry in saved[profile]["benchmarks"]:
-            assert len(entry["stats"]["data"]) == entry["stats"]["rounds"] >= rounds
+            least = 5 if entry["extra_info"]["operation"] in SLOWEST else rounds
+            assert len(entry["stats"]["data"]) == entry["stats"]["rounds"] >= least
 
 
 def test_every_limit_keeps_its_source(saved: dict[str, dict[str, Any]]) -> None:
@@ -154,11 +186,12 @@ def test_parallel_nox_is_refused(clone: Clone) -> None:
     assert "test session starts" not in done.stdout
 
 
-def test_interrupt_leaves_nothing_behind(clone: Clone) -> None:
+@pytest.mark.parametrize("operation", ["cache_at_once", "flows_at_once"])
+def test_interrupt_leaves_nothing_behind(clone: Clone, operation: str) -> None:
     """Ctrl-C in the middle of a load test saves nothing and leaves no process, socket or folder."""
     before = set((clone.path / RUNS).glob("*.json"))
 
-    code, output = clone.interrupt("nox -t dev -- -k 'at_once or stress'", when="test_cache_at_once[25]")
+    code, output = clone.interrupt(f"nox -t dev -- -k {operation}", when=f"test_{operation}[10]")
 
     assert code == 130
     assert "nothing was saved" in output
