@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,7 +14,6 @@ from perf.services.repository import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 ANALYSES = (
     "RequirementsAnalysis",
@@ -174,9 +174,12 @@ def _check_where_khive_works(repository: Path) -> None:
     khive reads its repository, and lionagi looks for `claude`, once, when they are imported.
     """
     (settings,) = offered("khive.toolkits.cc.settings", "cc_settings")
+    (project,) = offered("khive.utils", "PROJECT_ROOT")
     (program,) = offered("lionagi.service.third_party.claude_code", "CLAUDE_CLI")
-    if (settings.REPO_LOCAL, program) != (str(repository), str(repository / PROGRAMS / "claude")):
+    # 0.4.0 has a setting for it; later builds take the git repository they were imported in.
+    home = Path(getattr(settings, "REPO_LOCAL", project))
+    if (home.resolve(), program) != (repository.resolve(), str(repository / PROGRAMS / "claude")):
         raise MeasurementError(
-            f"khive was imported before its scratch repository was there, and would work in {settings.REPO_LOCAL} with "
+            f"khive was imported before its scratch repository was there, and would work in {home} with "
             f"{program or 'no claude program'}: import khive inside tests and fixtures, not at the top of a module"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ from perf.services import claude
 PROGRAMS = "bin"
 """The folder of the stand-ins; it belongs first on PATH before lionagi is imported, which looks for `claude` once."""
 
+_NO_SERVERS = '{"mcpServers": {}}\n'
 _IDENTITY = ("-c", "user.name=khive", "-c", "user.email=khive@localhost", "-c", "commit.gpgsign=false")
 
 
@@ -23,7 +25,7 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
     """
     prompts = Path(str(files("khive"))) / "prompts"
     (folder / ".khive").mkdir()
-    (folder / ".khive" / "prompts").symlink_to(prompts, target_is_directory=True)
+    shutil.copytree(prompts, folder / ".khive" / "prompts")  # khive writes there, so no link into the installed one
     for role in sorted((prompts / "roles").glob("*.md")):
         _furnish_role(folder / ".khive" / "roles" / role.stem / ".claude")
     programs = folder / PROGRAMS
@@ -31,6 +33,7 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
     claude.install(programs, latency_seconds)
     (programs / "gh").write_text("#!/bin/sh\necho '[]'\n")
     (programs / "gh").chmod(0o755)
+    (folder / ".mcp.json").write_text(_NO_SERVERS)
     (folder / "README.md").write_text("# Orders\n")
     for command in (["init", "--quiet"], ["add", "README.md"], [*_IDENTITY, "commit", "--quiet", "-m", "Begin"]):
         subprocess.run(["git", *command], cwd=folder, check=True)  # noqa: S603, S607 - the user's own git
@@ -38,6 +41,6 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
 
 def _furnish_role(folder: Path) -> None:
     folder.mkdir(parents=True)
-    (folder / ".mcp.json").write_text('{"mcpServers": {}}\n')
+    (folder / ".mcp.json").write_text(_NO_SERVERS)
     (folder / "settings.json").write_text('{"permissions": {"allow": ["Read"]}}\n')
     (folder / "CLAUDE.md").write_text("# How this role works\n\nRead before you write.\n")

@@ -32,7 +32,11 @@ class Sessions:
 
     def __init__(self, repository: Path) -> None:
         self._repository = repository
-        self.orchestration = Orchestration(repository)
+
+    @cached_property
+    def orchestration(self) -> Orchestration:
+        """The orchestrator that holds a session; the session service does without."""
+        return Orchestration(self._repository)
 
     @measures(f"{_ORCHESTRATOR}, then initialize: a lionagi Session with khive's orchestrator branch")
     async def create(self) -> Any:  # noqa: ANN401 - khive's own type
