@@ -138,6 +138,8 @@ def khive_scratch(monkeypatch: pytest.MonkeyPatch, khive_repository: Path, model
     """The scratch folder, which the test stands in, with the variables khive needs set."""
     for name, value in model_endpoint.environment.items():
         monkeypatch.setenv(name, value)
+    for name in [name for name in os.environ if name.startswith("GIT_")]:  # a hook's, which name another repository
+        monkeypatch.delenv(name)
     monkeypatch.setenv("KHIVE_CC_REPO_LOCAL", str(khive_repository))
     monkeypatch.setenv("PATH", str(khive_repository / PROGRAMS), prepend=os.pathsep)
     monkeypatch.chdir(khive_repository)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from importlib.resources import files
 from pathlib import Path
 
+from perf.errors import ServiceUnavailableError
 from perf.services import claude
 
 PROGRAMS = "bin"
 """The folder of the stand-ins; it belongs first on PATH before lionagi is imported, which looks for `claude` once."""
 
 _NO_SERVERS = '{"mcpServers": {}}\n'
-_IDENTITY = ("-c", "user.name=khive", "-c", "user.email=khive@localhost", "-c", "commit.gpgsign=false")
+_IDENTITY = ("-c", "user.name=khive", "-c", "user.email=khive@localhost")
 
 
 def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
@@ -36,7 +38,15 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
     (folder / ".mcp.json").write_text(_NO_SERVERS)
     (folder / "README.md").write_text("# Orders\n")
     for command in (["init", "--quiet"], ["add", "README.md"], [*_IDENTITY, "commit", "--quiet", "-m", "Begin"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)  # noqa: S603, S607 - the user's own git
+        subprocess.run(["git", *command], cwd=folder, env=_plain_git(), check=True)  # noqa: S603, S607 - on PATH
+
+
+def _plain_git() -> dict[str, str]:
+    """Return an environment in which git knows this repository alone: not the one whose hook may have started us."""
+    if shutil.which("git") is None:
+        raise ServiceUnavailableError("git is not installed: khive works in a git repository, and one is made for it")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return kept | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
 
 def _furnish_role(folder: Path) -> None:
