@@ -93,8 +93,9 @@ def _limits(verdicts: Sequence[LimitVerdict], profile: str) -> str:
     header = ["", "service", "limit", "rule", "actual", "n", "verdict", "from"]
     table = _table(f"Limits of profile {profile}", header, rows)
     legend = (
-        "p95 of operations measured one at a time, by linear interpolation (type 7); throughput: the lowest of all "
-        "steps;\ngrowth: the largest of all memory tests. ✓ held  ✗ broken  ? no verdict"
+        "p95 of operations measured one at a time, by linear interpolation (type 7), of the worst benchmark; "
+        "throughput: the\nlowest of all steps; growth: the largest of all memory tests. "
+        "✓ held  ✗ broken  ? no verdict  · not judged"
     )
     reasons = [
         f"{_MARKS[one.verdict]} {one.limit.service}.{one.limit.name}: {one.reason}"
