@@ -193,8 +193,7 @@ def test_where_khive_works_is_read_as_the_build_has_it(
     offering(
         orchestration_module,
         {
-            "LionOrchestrator": SimpleNamespace(generate_quality_gate_field=None, generate_flow_plans_field=None),
-            "ComposerRequest": None,
+            "LionOrchestrator": None,
             "cc_settings": SimpleNamespace(**setting),
             "PROJECT_ROOT": tmp_path,
             "CLAUDE_CLI": str(tmp_path / PROGRAMS / "claude"),
