@@ -144,13 +144,29 @@ async def test_document_append(async_benchmark: AwaitableBenchmark, artifacts: A
 @pytest.mark.benchmark
 async def test_artifact_listing(async_benchmark: AwaitableBenchmark, artifacts: Artifacts) -> None:
     """The registry of a session with a hundred documents, read and checked."""
-    service, kind, session = await artifacts.service()
-    for number in range(100):
-        await service.create_document(session, f"report_{number}", kind, SENTENCE)
+    service, _, session = await artifacts.filled(100)
 
     registry = await async_benchmark(service.get_artifact_registry, session)
 
     assert len(registry.artifacts) == 100
+
+
+@pytest.mark.benchmark
+async def test_document_listing(async_benchmark: AwaitableBenchmark, artifacts: Artifacts) -> None:
+    names = await async_benchmark(await artifacts.lister(100))
+
+    assert len(set(names)) == 100
+
+
+@pytest.mark.benchmark
+async def test_artifact_session(async_benchmark: AwaitableBenchmark, artifacts: Artifacts) -> None:
+    """A new session, with the folders that its documents go to."""
+    service, kind, _ = await artifacts.service()
+
+    session = await async_benchmark(service.create_session)
+
+    assert session.id in await service.list_sessions()
+    assert session.get_document_type_path(kind).is_dir()
 
 
 @pytest.mark.scalability
@@ -158,6 +174,17 @@ async def test_documents_at_once(at_once: Measure, artifacts: Artifacts) -> None
     round_trip = round_trips(await artifacts.documents(), text_of(10 * KIB))
 
     await at_once(round_trip, times=10, measured=round_trip)
+
+
+@pytest.mark.scalability
+async def test_registrations_at_once(at_once: Measure, artifacts: Artifacts) -> None:
+    """Documents added to one session, whose registry must hold each."""
+    create, registered = await artifacts.creator()
+    before = await registered()
+
+    results = await at_once(create, measured=create)
+
+    assert await registered() == before + results["total_operations"]
 
 
 @pytest.mark.memory

@@ -97,7 +97,7 @@ async def test_file_contention(contention: Contention, sessions: Sessions, artif
     """Documents written and read beside sessions that are saved."""
     documents = round_trips(await artifacts.documents(), "x" * 10 * KIB)
 
-    await contention.between("files", documents, sessions.round_trip)
+    await contention.between("files", documents, await sessions.round_trips())
 
 
 @pytest.mark.memory

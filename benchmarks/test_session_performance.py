@@ -36,7 +36,7 @@ async def test_session_grow(async_benchmark: AwaitableBenchmark, sessions: Sessi
 @HUNDREDS_OF_MILLISECONDS
 @BRANCHES
 async def test_session_save(async_benchmark: AwaitableBenchmark, sessions: Sessions, branches: int) -> None:
-    orchestrator = await sessions.create_with(branches)
+    orchestrator = await sessions.to_save(branches)
 
     await async_benchmark(orchestrator.save_json)
 
@@ -48,7 +48,7 @@ async def test_session_save(async_benchmark: AwaitableBenchmark, sessions: Sessi
 @pytest.mark.benchmark
 async def test_session_load(async_benchmark: AwaitableBenchmark, sessions: Sessions) -> None:
     load = await sessions.loader()
-    orchestrator = await sessions.create()
+    orchestrator = await sessions.to_save()
     await orchestrator.save_json()
 
     loaded = await async_benchmark(load, sessions.saved(orchestrator)["path"])
@@ -59,7 +59,7 @@ async def test_session_load(async_benchmark: AwaitableBenchmark, sessions: Sessi
 @pytest.mark.benchmark
 async def test_branch_load(benchmark: SyncBenchmark, sessions: Sessions) -> None:
     """The costly step of loading, which works where loading as a whole does not."""
-    orchestrator = await sessions.create()
+    orchestrator = await sessions.to_save()
     await orchestrator.save_json()
     saved = json.dumps(sessions.saved(orchestrator)["session_default_branch"])
 
@@ -107,17 +107,42 @@ async def test_hook_events_of_session(async_benchmark: AwaitableBenchmark, sessi
 
 
 @pytest.mark.benchmark
-@pytest.mark.parametrize("action", ["init", "status", "end"])
+@pytest.mark.parametrize("action", ["init", "status"])
 async def test_session_service(async_benchmark: AwaitableBenchmark, sessions: Sessions, action: str) -> None:
-    response = await async_benchmark(sessions.service.handle_request, sessions.request(action))
+    handle, request = sessions.service.handle_request, sessions.request(action)
+    sessions.leave_notes()
+
+    response = await async_benchmark(handle, request)
+
+    assert sessions.fault(response) is None
+
+
+@pytest.mark.benchmark
+async def test_session_service_end(async_benchmark: AwaitableBenchmark, sessions: Sessions) -> None:
+    """The end of a session, which marks each summary that a diary has taken up."""
+    handle = sessions.service.handle_request
+
+    async def fresh_notes() -> tuple[object]:
+        sessions.leave_notes()
+        return (sessions.request("end"),)
+
+    response = await async_benchmark.pedantic(handle, setup=fresh_notes)
 
     assert response.success, response.error
+    assert sessions.fault(await handle(sessions.request("status")), summaries=0) is None
 
 
 @pytest.mark.scalability
 @pytest.mark.slow
 async def test_sessions_at_once(at_once: Measure, sessions: Sessions) -> None:
-    await at_once(sessions.round_trip, measured=sessions.round_trip)
+    await at_once(await sessions.round_trips(), measured=sessions.round_trip)
+
+
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_session_requests_at_once(at_once: Measure, sessions: Sessions) -> None:
+    """Requests to one service, which a lock of khive's lets through one by one."""
+    await at_once(sessions.inits(), measured=sessions.service.handle_request)
 
 
 @pytest.mark.memory
@@ -136,4 +161,10 @@ async def test_session_memory(memory_of: Measure, sessions: Sessions) -> None:
 @pytest.mark.stress
 @pytest.mark.slow
 async def test_session_stress(under_stress: Measure, sessions: Sessions) -> None:
-    await under_stress(sessions.round_trip, measured=sessions.round_trip)
+    await under_stress(await sessions.round_trips(), measured=sessions.round_trip)
+
+
+@pytest.mark.stress
+@pytest.mark.slow
+async def test_session_request_stress(under_stress: Measure, sessions: Sessions) -> None:
+    await under_stress(sessions.inits(), measured=sessions.service.handle_request)

@@ -6,7 +6,8 @@ documents go through. Builds with the service are measured through it.
 
 from __future__ import annotations
 
-from functools import cached_property
+from asyncio import gather
+from functools import cached_property, partial
 from itertools import count, cycle
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
@@ -22,6 +23,7 @@ _COORDINATOR = "khive.services.artifacts.handlers.handoff_coordinator"
 _TIMEOUTS = "khive.services.artifacts.handlers.timeout_manager"
 _TIER = 5
 _SESSIONS = 50
+_AT_ONCE = 10
 
 
 class LostArtifactError(Exception):
@@ -149,6 +151,41 @@ class Artifacts:
         (kind,) = offered("khive.services.artifacts.models", "DocumentType")
         service = create(config(workspace_root=self._folder / "service"))
         return service, kind.DELIVERABLE, (await service.create_session(uuid4().hex)).id
+
+    async def filled(self, documents: int) -> tuple[Any, Any, str]:
+        """Return what `service` does, its session with that many documents created one by one."""
+        service, kind, session = await self.service()
+        for number in range(documents):
+            await service.create_document(session, f"report_{number}", kind, "Found.")
+        return service, kind, session
+
+    async def lister(self, documents: int) -> Callable[[], Awaitable[list[str]]]:
+        """Return khive's list of a session's documents; KnownFaultError where it finds none of those there are."""
+        service, kind, session = await self.filled(documents)
+        listing = partial(service.list_documents, session, kind)
+        if not await listing():
+            raise KnownFaultError(f"{installed_build()}: list_documents finds none of {documents} documents")
+        return listing
+
+    async def creator(self) -> tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[int]]]:
+        """Return an operation that adds a document to one session, and one that says how many its registry holds.
+
+        KnownFaultError where documents that are created at once get lost from the registry.
+        """
+        service, kind, session = await self.service()
+        numbers = count()
+
+        @measures("khive.services.artifacts.service.ArtifactsService.create_document, all in one session")
+        async def create() -> None:
+            await service.create_document(session, f"report_{next(numbers)}", kind, "Found.")
+
+        async def registered() -> int:
+            return len((await service.get_artifact_registry(session)).artifacts)
+
+        await gather(*(create() for _ in range(_AT_ONCE)))
+        if await registered() < _AT_ONCE:
+            raise KnownFaultError(f"{installed_build()}: a session's registry loses documents that are created at once")
+        return create, registered
 
     async def documents(self) -> Documents:
         """Return what this build writes and reads documents with."""

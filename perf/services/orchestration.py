@@ -75,10 +75,17 @@ class Orchestration:
     def __init__(self, repository: Path) -> None:
         self._repository = repository
         (self._orchestrator,) = offered(_ORCHESTRATOR, "LionOrchestrator")
-        (self._composer_request,) = offered("khive.services.composition.parts", "ComposerRequest")
         _check_where_khive_works(repository)
-        self.generate_gate_field: Callable[..., Any] = self._orchestrator.generate_quality_gate_field
-        self.generate_plan_field: Callable[..., Any] = self._orchestrator.generate_flow_plans_field
+
+    @cached_property
+    def generate_gate_field(self) -> Callable[..., Any]:
+        """khive's maker of a field for the verdict of a quality gate."""
+        return self._orchestrator.generate_quality_gate_field  # type: ignore[no-any-return]
+
+    @cached_property
+    def generate_plan_field(self) -> Callable[..., Any]:
+        """khive's maker of a field for the plans of a flow."""
+        return self._orchestrator.generate_flow_plans_field  # type: ignore[no-any-return]
 
     def orchestrator(self) -> Any:  # noqa: ANN401 - khive's own type
         """Return an orchestrator with a name of its own that has not been initialized."""
@@ -92,7 +99,8 @@ class Orchestration:
 
     def agent(self, role: str) -> Any:  # noqa: ANN401 - khive's own type
         """Return the request for an agent of that role with a domain to be composed in."""
-        return self._composer_request(role=role, domains="async-programming", context="The orders queue.")
+        (request,) = offered("khive.services.composition.parts", "ComposerRequest")
+        return request(role=role, domains="async-programming", context="The orders queue.")
 
     @measures(f"{_ORCHESTRATOR}.LionOrchestrator.create_cc_branch after initialize")
     async def checked_branch(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,17 @@ from perf.services import claude
 PROGRAMS = "bin"
 """The folder of the stand-ins; it belongs first on PATH before lionagi is imported, which looks for `claude` once."""
 
+BRANCH = "orders"
+"""The branch that is checked out."""
+
+TASKS = 2
+"""How many of the open issues that `gh` lists khive takes for tasks, by their labels."""
+
+_ISSUES = [
+    {"number": 1, "title": "Orders are lost", "labels": [{"name": "bug"}, {"name": "priority:high"}]},
+    {"number": 2, "title": "Retry with a pause", "labels": [{"name": "enhancement"}]},
+    {"number": 3, "title": "Which queue?", "labels": [{"name": "question"}]},
+]
 _NO_SERVERS = '{"mcpServers": {}}\n'
 _IDENTITY = ("-c", "user.name=khive", "-c", "user.email=khive@localhost")
 
@@ -23,7 +35,7 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
 
     It gets khive's own prompts (builds after 0.4.0 read them from there), the settings that roles with a
     workspace of their own are given a copy of, a commit, and stand-ins for the programs that would leave this
-    machine: `claude`, and `gh`, which knows of no issues.
+    machine: `claude`, and `gh`, which lists three issues whatever it is asked.
     """
     prompts = Path(str(files("khive"))) / "prompts"
     (folder / ".khive").mkdir()
@@ -33,11 +45,12 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
     programs = folder / PROGRAMS
     programs.mkdir()
     claude.install(programs, latency_seconds)
-    (programs / "gh").write_text("#!/bin/sh\necho '[]'\n")
+    (programs / "gh").write_text(f"#!/bin/sh\necho '{json.dumps(_ISSUES)}'\n")
     (programs / "gh").chmod(0o755)
     (folder / ".mcp.json").write_text(_NO_SERVERS)
     (folder / "README.md").write_text("# Orders\n")
-    for command in (["init", "--quiet"], ["add", "README.md"], [*_IDENTITY, "commit", "--quiet", "-m", "Begin"]):
+    begin = ["init", "--quiet", "--initial-branch", BRANCH]
+    for command in (begin, ["add", "README.md"], [*_IDENTITY, "commit", "--quiet", "-m", "Begin"]):
         subprocess.run(["git", *command], cwd=folder, env=_plain_git(), check=True)  # noqa: S603, S607 - on PATH
 
 

@@ -15,12 +15,29 @@ from uuid import uuid4
 from perf.errors import KnownFaultError
 from perf.services.build import installed_build, measures, offered
 from perf.services.orchestration import Orchestration
+from perf.services.repository import BRANCH, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _ORCHESTRATOR = "khive.services.orchestration.orchestrator.LionOrchestrator"
 _HOOKS = "khive.services.claude.hooks.hook_event"
+_DAYS = ("20250122", "20250123")
+_SUMMARIES_A_DAY = 5
+_SUMMARY = """\
+main_topic: Lost orders
+duration: 40 minutes
+
+- Found where the client retries without a limit.
+- outcome: each order has a key, and what was seen before is dropped.
+"""
+_DIARY = """\
+# Key Accomplishments
+- **Impact**: Each order is handled once.
+
+# Tomorrow's Priorities
+1. Watch the queue for orders without a key.
+"""
 
 
 class LostSessionError(Exception):
@@ -67,11 +84,24 @@ class Sessions:
         if self.saved(orchestrator)["metadata"]["id"] != str(orchestrator.session.id):
             raise LostSessionError(f"the file of {orchestrator.flow_name} holds another session")
 
+    async def to_save(self, branches: int = 1) -> Any:  # noqa: ANN401 - khive's own type
+        """Return the orchestrator of a session of that many branches; KnownFaultError where none can be saved."""
+        try:
+            await (await self.create()).save_json()
+        except TypeError as error:
+            raise KnownFaultError(f"{installed_build()}: save_json cannot write a session: {error}") from None
+        return await self.create_with(branches)
+
+    async def round_trips(self) -> Callable[[], Awaitable[None]]:
+        """Return `round_trip`; KnownFaultError where no session can be saved."""
+        await self.to_save()
+        return self.round_trip
+
     async def loader(self) -> Callable[[Path], Awaitable[Any]]:
         """Return khive's `load_json`; KnownFaultError where it cannot read what `save_json` wrote."""
         from pydantic import ValidationError
 
-        orchestrator = await self.create()
+        orchestrator = await self.to_save()
         await orchestrator.save_json()
         load: Callable[[Path], Awaitable[Any]] = type(orchestrator).load_json
         try:
@@ -117,8 +147,8 @@ class Sessions:
         found = [event.content["session_id"] for event in await read(mine)]
         if found != [mine]:
             raise KnownFaultError(
-                f"{installed_build()}: get_by_session gave {len(found)} events, "
-                f"{len(found) - found.count(mine)} of them of other sessions, where one was asked for"
+                f"{installed_build()}: get_by_session gives {found.count(mine)} of a session's own events "
+                f"and {found.count(other)} of another's, where each has one"
             )
         return read
 
@@ -137,3 +167,32 @@ class Sessions:
         """Return a request to the session service: "init", "status" or "end"."""
         (request,) = offered("khive.services.session.parts", "SessionRequest")
         return request(action=action)
+
+    def leave_notes(self) -> None:
+        """Leave summaries that no diary has taken up, and a diary for each of their days, as `end` works on them."""
+        diaries, summaries = (self._repository / ".khive" / "notes" / name for name in ("diaries", "summaries"))
+        for folder in (diaries, summaries):
+            folder.mkdir(parents=True, exist_ok=True)
+        for day in _DAYS:
+            (diaries / f"diary_{day}.md").write_text(_DIARY)
+            for hour in range(_SUMMARIES_A_DAY):
+                (summaries / f"summary_{day}_{hour:02}0000.md").write_text(_SUMMARY)
+
+    def fault(self, response: Any, summaries: int = len(_DAYS) * _SUMMARIES_A_DAY) -> str | None:  # noqa: ANN401
+        """Return what is wrong with a response to "init" or "status", None when it tells what there is to tell."""
+        if not response.success:
+            return str(response.error)
+        told = (response.git_status["branch"], len(response.pending_tasks), response.unprocessed_summaries)
+        expected = (BRANCH, TASKS, summaries)
+        return None if told == expected else f"branch, tasks and summaries are {told}, not {expected}"
+
+    def inits(self) -> Callable[[], Awaitable[None]]:
+        """Return an operation that begins a session by the service; LostSessionError when its answer is wrong."""
+        handle, request = self.service.handle_request, self.request("init")
+        self.leave_notes()
+
+        async def init() -> None:
+            if fault := self.fault(await handle(request)):
+                raise LostSessionError(fault)
+
+        return init
