@@ -131,6 +131,8 @@ def khive_scratch(monkeypatch: pytest.MonkeyPatch, khive_repository: Path, model
     for name, value in model_endpoint.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("KHIVE_CC_REPO_LOCAL", str(khive_repository))
+    # lionagi imports matplotlib, which would list this machine's fonts in a folder of the user's.
+    monkeypatch.setenv("MPLCONFIGDIR", str(khive_repository / ".matplotlib"))
     monkeypatch.setenv("PATH", str(khive_repository / PROGRAMS), prepend=os.pathsep)
     monkeypatch.chdir(khive_repository)
     return khive_repository
