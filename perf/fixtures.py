@@ -141,6 +141,8 @@ def khive_scratch(monkeypatch: pytest.MonkeyPatch, khive_repository: Path, model
     for name in [name for name in os.environ if name.startswith("GIT_")]:  # a hook's, which name another repository
         monkeypatch.delenv(name)
     monkeypatch.setenv("KHIVE_CC_REPO_LOCAL", str(khive_repository))
+    # lionagi imports matplotlib, which would list this machine's fonts in a folder of the user's.
+    monkeypatch.setenv("MPLCONFIGDIR", str(khive_repository / ".matplotlib"))
     monkeypatch.setenv("PATH", str(khive_repository / PROGRAMS), prepend=os.pathsep)
     monkeypatch.chdir(khive_repository)
     return khive_repository

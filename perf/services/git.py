@@ -1,4 +1,4 @@
-"""The commit a folder's code stands at."""
+"""The commit a folder's code stands at, read without writing to its repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def commit(folder: Path) -> str | None:
 def _git(folder: Path, *words: str) -> str | None:
     try:
         answer = subprocess.run(  # noqa: S603 - fixed words, no shell
-            ["git", "-C", str(folder), *words],  # noqa: S607 - whichever git the user has
+            ["git", "--no-optional-locks", "-C", str(folder), *words],  # noqa: S607 - whichever git the user has
             capture_output=True,
             text=True,
             check=False,
