@@ -142,7 +142,7 @@ async def test_sessions_at_once(at_once: Measure, sessions: Sessions) -> None:
 @pytest.mark.slow
 async def test_session_requests_at_once(at_once: Measure, sessions: Sessions) -> None:
     """Requests to one service, which a lock of khive's lets through one by one."""
-    await at_once(sessions.inits(), measured=sessions.service.handle_request)
+    await at_once(sessions.inits())
 
 
 @pytest.mark.memory
@@ -167,4 +167,4 @@ async def test_session_stress(under_stress: Measure, sessions: Sessions) -> None
 @pytest.mark.stress
 @pytest.mark.slow
 async def test_session_request_stress(under_stress: Measure, sessions: Sessions) -> None:
-    await under_stress(sessions.inits(), measured=sessions.service.handle_request)
+    await under_stress(sessions.inits())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _ORCHESTRATOR = "khive.services.orchestration.orchestrator.LionOrchestrator"
+_SERVICE = "khive.services.session.session_service"
 _HOOKS = "khive.services.claude.hooks.hook_event"
 _DAYS = ("20250122", "20250123")
 _SUMMARIES_A_DAY = 5
@@ -86,8 +87,9 @@ class Sessions:
 
     async def to_save(self, branches: int = 1) -> Any:  # noqa: ANN401 - khive's own type
         """Return the orchestrator of a session of that many branches; KnownFaultError where none can be saved."""
+        probe = await self.create()
         try:
-            await (await self.create()).save_json()
+            await probe.save_json()
         except TypeError as error:
             raise KnownFaultError(f"{installed_build()}: save_json cannot write a session: {error}") from None
         return await self.create_with(branches)
@@ -160,7 +162,7 @@ class Sessions:
     @cached_property
     def service(self) -> Any:  # noqa: ANN401 - khive's own type
         """khive's `SessionService`, which the release lacks."""
-        (service,) = offered("khive.services.session.session_service", "SessionService")
+        (service,) = offered(_SERVICE, "SessionService")
         return service()
 
     def request(self, action: str) -> Any:  # noqa: ANN401 - khive's own type
@@ -191,6 +193,7 @@ class Sessions:
         handle, request = self.service.handle_request, self.request("init")
         self.leave_notes()
 
+        @measures(f"{_SERVICE}.SessionService.handle_request of an init, its answer checked")
         async def init() -> None:
             if fault := self.fault(await handle(request)):
                 raise LostSessionError(fault)
