@@ -95,10 +95,14 @@ def test_a_release_has_no_origin_but_that(install: Callable[[dict[str, Any] | No
 
 
 def test_a_git_build_names_url_and_commit(install: Callable[[dict[str, Any] | None], None]) -> None:
-    """A build from git carries the URL and the commit pip resolved."""
-    install({"url": "https://example.org/khive.git", "vcs_info": {"vcs": "git", "commit_id": "51b0c2a"}})
+    """A build from git carries the URL and the commit pip resolved, shortened; its name is version and commit."""
+    commit = "51b0c2ac0ac97c15d14346fd6f1eeb111919050c"
+    install({"url": "https://example.org/khive.git", "vcs_info": {"vcs": "git", "commit_id": commit}})
 
-    assert str(installed_build()) == "khive 9.8.7 (https://example.org/khive.git at 51b0c2a)"
+    build = installed_build()
+
+    assert (build.origin, build.commit) == ("https://example.org/khive.git", "51b0c2ac0ac9")
+    assert str(build) == "khive 9.8.7 at 51b0c2ac0ac9"
 
 
 def test_a_wheel_names_its_url(install: Callable[[dict[str, Any] | None], None]) -> None:

@@ -22,15 +22,15 @@ _Function = TypeVar("_Function", bound="Callable[..., object]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Build:
-    """The khive that is imported: version, origin ("release", a path or a URL) and commit where it has one."""
+    """The khive that is imported: version, origin ("release", a path or a URL) and short commit where it has one."""
 
     version: str
     origin: str
     commit: str | None
 
     def __str__(self) -> str:
-        commit = f" at {self.commit}" if self.commit else ""
-        return f"khive {self.version} ({self.origin}{commit})"
+        """Return the build's name as short as tells it from others, for each reason begins with it."""
+        return f"khive {self.version} at {self.commit}" if self.commit else f"khive {self.version} ({self.origin})"
 
 
 @cache
@@ -53,7 +53,7 @@ def _origin(direct_url: str | None) -> tuple[str, str | None]:
         return "release", None
     record = json.loads(direct_url)
     if "vcs_info" in record:
-        return record["url"], record["vcs_info"]["commit_id"]
+        return record["url"], record["vcs_info"]["commit_id"][:12]
     if "dir_info" in record:
         folder = Path(unquote(urlsplit(record["url"]).path))
         return str(folder), git.commit(folder)
