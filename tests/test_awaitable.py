@@ -352,7 +352,7 @@ def test_garbage_collection_is_as_it_was(project: Pytester) -> None:
 
 
 def test_pedantic_times_fresh_arguments_each_call(project: Pytester) -> None:
-    """Every call has arguments of its own, also in the warm-up and the call that returns, and only rounds are recorded."""
+    """Every call has arguments of its own, also those before and after the rounds, and only the rounds are recorded."""
     result = run(
         project,
         """

@@ -23,7 +23,7 @@ def failure(kind: str = "failed") -> Failure:
 
 
 def test_a_pass_needs_a_limit_that_held_and_nothing_against_it() -> None:
-    """Of all mixes of verdicts, failed tests and untimed runs, only held limits beside unselected or faulty ones pass."""
+    """Of all mixes of verdicts, failures and untimed runs, only held limits beside unselected or faulty ones pass."""
     mixes = [mix for size in range(4) for mix in combinations_with_replacement(WORDS, size)]
     passing = {
         (mix, failed, untimed)
