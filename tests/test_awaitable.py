@@ -349,3 +349,213 @@ def test_garbage_collection_is_as_it_was(project: Pytester) -> None:
     )
 
     result.assert_outcomes(passed=1)
+
+
+def test_pedantic_times_fresh_arguments_each_call(project: Pytester) -> None:
+    """Every call has arguments of its own, also those before and after the rounds, and only the rounds are recorded."""
+    result = run(
+        project,
+        """
+        made, got = [], []
+
+        async def fresh():
+            made.append(object())
+            return made[-1], len(made)
+
+        async def work(thing, number):
+            got.append(thing)
+            return number
+
+        async def test_work(async_benchmark, benchmark):
+            last = await async_benchmark.pedantic(work, setup=fresh)
+            assert got == made
+            assert last == len(made)
+            assert benchmark.stats.stats.rounds == len(made) - 3 - 1
+        """,
+        "--benchmark-max-time=0.0001",
+        "--benchmark-min-rounds=5",
+    )
+
+    result.assert_outcomes(passed=1)
+    entry = benchmarks(project)["test_work"]
+    assert entry["stats"]["rounds"] == len(entry["stats"]["data"]) >= 5
+    assert entry["stats"]["iterations"] == 1
+    assert entry["extra_info"]["subject"] == "test_custom_performance.work"
+
+
+def test_pedantic_does_not_time_the_setup(project: Pytester) -> None:
+    """A setup twenty times as long as the operation is no part of what is recorded."""
+    run(
+        project,
+        """
+        async def slow():
+            await asyncio.sleep(0.04)
+            return ()
+
+        async def work():
+            await asyncio.sleep(0.002)
+
+        async def test_pedantic(async_benchmark):
+            await async_benchmark.pedantic(work, setup=slow)
+
+        async def test_setup(async_benchmark):
+            await async_benchmark(slow)
+        """,
+    )
+
+    entries = benchmarks(project)
+    assert 0.0019 <= entries["test_pedantic"]["stats"]["min"] < entries["test_setup"]["stats"]["min"] / 4
+
+
+def test_pedantic_fills_the_time_it_is_given(project: Pytester) -> None:
+    """Rounds go on until both their least number and the time for them are reached, the setup's time not counted."""
+    run(
+        project,
+        """
+        async def fresh():
+            await asyncio.sleep(0.005)
+            return ()
+
+        async def work():
+            await asyncio.sleep(0.001)
+
+        async def test_work(async_benchmark):
+            await async_benchmark.pedantic(work, setup=fresh)
+        """,
+        "--benchmark-max-time=0.03",
+        "--benchmark-min-rounds=2",
+    )
+
+    samples = benchmarks(project)["test_work"]["stats"]["data"]
+    assert sum(samples) >= 0.03 > sum(samples[:-1])
+
+
+PEDANTIC = """
+calls = []
+
+async def fresh():
+    return ("argument",)
+
+async def fresh_in_vain():
+    raise RuntimeError("no setup")
+
+async def work(argument):
+    calls.append(argument)
+    return argument
+
+async def broken(argument):
+    raise RuntimeError("broken at once")
+
+async def fading(argument):
+    calls.append(argument)
+    if len(calls) > 6:
+        raise RuntimeError("broken later")
+"""
+
+
+def test_pedantic_fails_with_what_it_calls(project: Pytester) -> None:
+    """An operation that raises, at once or later, or a setup that does, fails the test and leaves no figure."""
+    test = f"""{PEDANTIC}
+@pytest.mark.parametrize(("operation", "setup"), [(broken, fresh), (fading, fresh), (work, fresh_in_vain)])
+async def test_work(async_benchmark, operation, setup):
+    await async_benchmark.pedantic(operation, setup=setup)
+"""
+
+    run(project, test).assert_outcomes(failed=3)
+
+    assert benchmarks(project) == {}
+
+
+def test_pedantic_disabled_calls_once(project: Pytester) -> None:
+    """With --benchmark-disable there is one setup and one call, with nothing timed."""
+    test = f"""{PEDANTIC}
+async def test_work(async_benchmark):
+    assert await async_benchmark.pedantic(work, setup=fresh) == "argument"
+    assert calls == ["argument"]
+"""
+
+    run(project, test, "--benchmark-disable").assert_outcomes(passed=1)
+
+    assert benchmarks(project) == {}
+
+
+def test_pedantic_is_a_use_like_any_other(project: Pytester) -> None:
+    """A fixture that was used once, in either way, is not used again."""
+    test = f"""{PEDANTIC}
+async def test_after(async_benchmark):
+    await async_benchmark(work, 1)
+    await async_benchmark.pedantic(work, setup=fresh)
+
+async def test_before(async_benchmark):
+    await async_benchmark.pedantic(work, setup=fresh)
+    await async_benchmark(work, 1)
+"""
+
+    result = run(project, test)
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*FixtureAlreadyUsed: Fixture can only be used once.*"])
+    assert benchmarks(project) == {}
+
+
+@pytest.mark.parametrize("pedantic", [False, True])
+def test_warming_up_ends_with_the_time_for_all_rounds(project: Pytester, pedantic: bool) -> None:  # noqa: FBT001 - a case
+    """A call longer than all rounds shall take is made once before them, a short one three times; none is recorded."""
+    result = run(
+        project,
+        f"""
+        calls = {{"slow": 0, "quick": 0}}
+
+        async def fresh(name, seconds):
+            return name, seconds
+
+        async def work(name, seconds):
+            calls[name] += 1
+            await asyncio.sleep(seconds)
+
+        async def measure(async_benchmark, *arguments):
+            if {pedantic}:
+                await async_benchmark.pedantic(work, setup=lambda: fresh(*arguments))
+            else:
+                await async_benchmark(work, *arguments)
+
+        async def test_slow(async_benchmark, benchmark):
+            await measure(async_benchmark, "slow", 0.03)
+            assert calls["slow"] == 1 + benchmark.stats.stats.rounds + 1 + (not {pedantic})  # one to calibrate
+
+        async def test_quick(async_benchmark, benchmark):
+            await measure(async_benchmark, "quick", 0.0002)
+            assert calls["quick"] == 3 + benchmark.stats.stats.rounds + 1 + (not {pedantic})
+        """,
+        "--benchmark-max-time=0.02",
+        "--benchmark-min-rounds=2",
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_garbage_collection_is_as_it_was_for_pedantic(project: Pytester) -> None:
+    """--benchmark-disable-gc holds for rounds on fresh arguments as for others."""
+    result = run(
+        project,
+        """
+        import gc
+
+        seen = []
+
+        async def fresh():
+            return ()
+
+        async def work():
+            seen.append(gc.isenabled())
+
+        async def test_work(async_benchmark):
+            await async_benchmark.pedantic(work, setup=fresh)
+            assert set(seen[:-1]) == {False}
+            assert gc.isenabled()
+        """,
+        "--benchmark-disable-gc",
+        *QUICK,
+    )
+
+    result.assert_outcomes(passed=1)

@@ -264,6 +264,52 @@ def test_rest(performance_profiler, rest):
     ]
 
 
+def test_a_known_fault_is_listed_by_name(project: Pytester) -> None:
+    """KnownFaultError is neither a failure nor a pass: skipped, listed with its reason, its limit named unjudged."""
+    set_limits(project, WORK_LIMIT + "rest_ms = 100\n")
+    fails = """
+from perf.errors import KnownFaultError
+
+def test_rest(performance_profiler):
+    for _ in range(30):
+        performance_profiler.record_operation(0.001, operation_type="rest")
+    raise KnownFaultError("khive 1.2.3: rest never ends")
+"""
+
+    result = run(project, GOOD + fails)
+
+    result.assert_outcomes(passed=1, skipped=1)
+    assert (result.ret, verdict_of(result)) == (PASSED, "verdict: passed")
+    result.stdout.fnmatch_lines(
+        [
+            "·*rest_ms*-*known fault*",
+            "· custom.rest_ms: khive 1.2.3: rest never ends",
+            "· custom, known fault: khive 1.2.3: rest never ends",
+            "*test_rest",
+            "The one limit*held; not judged, for a known fault of this build: custom rest_ms; *",
+        ]
+    )
+    (kept,) = saved(project)
+    assert [(one.kind, one.origin.operation) for one in kept.failures] == [("known fault", "rest")]
+    assert "rest" not in {one.operation for one in kept.measurements}
+
+
+def test_a_known_fault_excuses_no_failure_beside_it(project: Pytester) -> None:
+    """A test of the same operation that fails for another reason fails the run."""
+    set_limits(project, WORK_LIMIT + "rest_ms = 100\n")
+    fails = """
+from perf.errors import KnownFaultError
+
+@pytest.mark.parametrize("error", [KnownFaultError, ValueError])
+def test_rest(performance_profiler, error):
+    raise error("no rest")
+"""
+
+    result = run(project, GOOD + fails)
+
+    assert (result.ret, verdict_of(result)) == (FAILED, "verdict: failed")
+
+
 def test_a_failing_test_is_listed(project: Pytester) -> None:
     """A failing performance test fails the run though every limit held, and the report says why."""
     result = run(project, GOOD + "\ndef test_bad(performance_profiler):\n    raise ValueError('no\\nluck')\n")

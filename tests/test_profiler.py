@@ -235,3 +235,25 @@ def test_without_debug_nothing_is_logged(profiler: PerformanceProfiler, logged: 
     record(profiler, 0.1)
 
     assert logged == []
+
+
+def test_what_is_timed_is_recorded(profiler: PerformanceProfiler, clock: Clock) -> None:
+    """What happens inside `timed` is one successful operation of its name, as long as the clock says."""
+    with profiler.timed("read"):
+        clock.now += 0.25
+    with profiler.timed():
+        clock.now += 0.5
+
+    assert profiler.operations == [(0.25, True, "read", None), (0.5, True, "operation", None)]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_raises_while_timed_is_a_failure(
+    profiler: PerformanceProfiler, clock: Clock, error: type[BaseException]
+) -> None:
+    """An operation that raises inside `timed` is recorded as unsuccessful, and the error goes on."""
+    with pytest.raises(error), profiler.timed("read"):  # noqa: PT012 - the clock moves inside
+        clock.now += 0.25
+        raise error
+
+    assert profiler.operations == [(0.25, False, "read", None)]

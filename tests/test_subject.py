@@ -28,8 +28,21 @@ class Worker:
 
     def __call__(self) -> None: ...
 
+    @classmethod
+    def make(cls) -> None: ...
+
+    @staticmethod
+    def help() -> None: ...
+
     @measures("a real thing (thing 1.2)")
     def marked(self) -> None: ...
+
+    @measures("tabulate.tabulate, twice")
+    async def marked_of_a_distribution(self) -> None: ...
+
+
+class Special(Worker):
+    """A worker whose class methods are its base's."""
 
 
 @pytest.fixture
@@ -74,10 +87,27 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
         (Worker().work, f"{__name__}.Worker.work"),
         (Worker(), f"{__name__}.Worker"),
         (Worker, f"{__name__}.Worker"),
+        (Worker.make, f"{__name__}.Worker.make"),
+        (Special.make, f"{__name__}.Special.make"),
+        (Special.help, f"{__name__}.Worker.help"),
         (Worker().marked, "a real thing (thing 1.2)"),
         (functools.partial(Worker().marked), "a real thing (thing 1.2)"),
+        (Worker().marked_of_a_distribution, f"tabulate.tabulate, twice {TABULATE}"),
     ],
-    ids=["function", "partial", "builtin", "method", "object", "class", "marked", "partial of marked"],
+    ids=[
+        "function",
+        "partial",
+        "builtin",
+        "method",
+        "object",
+        "class",
+        "class method",
+        "class method of a base",
+        "static method",
+        "marked",
+        "partial of marked",
+        "marked of a distribution",
+    ],
 )
 def test_a_subject_is_the_real_name(operation: Callable[..., object], subject: str) -> None:
     """A subject is module and qualified name with distribution and version, or what the binding says it measures."""

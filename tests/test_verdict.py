@@ -4,12 +4,12 @@ from itertools import combinations_with_replacement, product
 
 import pytest
 
-from perf.judge.limits import BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED, PASSED, LimitVerdict
+from perf.judge.limits import BROKEN, INCONCLUSIVE, KNOWN_FAULT, MISSING, NOT_SELECTED, PASSED, LimitVerdict
 from perf.judge.thresholds import Limit
 from perf.judge.verdict import judge_run
 from perf.record.run import Failure, Origin
 
-WORDS = (PASSED, BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED)
+WORDS = (PASSED, BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED, KNOWN_FAULT)
 
 
 def limits(*words: str, service: str = "cache") -> list[LimitVerdict]:
@@ -23,7 +23,7 @@ def failure(kind: str = "failed") -> Failure:
 
 
 def test_a_pass_needs_a_limit_that_held_and_nothing_against_it() -> None:
-    """Of every mix of verdicts, failed tests and untimed runs, only held limits beside unselected ones pass."""
+    """Of all mixes of verdicts, failures and untimed runs, only held limits beside unselected or faulty ones pass."""
     mixes = [mix for size in range(4) for mix in combinations_with_replacement(WORDS, size)]
     passing = {
         (mix, failed, untimed)
@@ -31,7 +31,7 @@ def test_a_pass_needs_a_limit_that_held_and_nothing_against_it() -> None:
         if judge_run(limits(*mix), [failure()] * failed, untimed=untimed).word == "passed"
     }
 
-    held = {mix for mix in mixes if PASSED in mix and set(mix) <= {PASSED, NOT_SELECTED}}
+    held = {mix for mix in mixes if PASSED in mix and set(mix) <= {PASSED, NOT_SELECTED, KNOWN_FAULT}}
     assert passing == {(mix, 0, None) for mix in held}
 
 
@@ -106,3 +106,20 @@ def test_a_pass_on_a_rerun_is_no_pass(words: tuple[str, ...], word: str) -> None
 
     assert verdict.word == word
     assert "1 limit held" in verdict.sentence
+
+
+def test_a_pass_names_the_limits_a_known_fault_keeps_it_from() -> None:
+    """A pass beside known faults says, limit by limit, what it is not about."""
+    faulty = [*limits(KNOWN_FAULT, service="session"), *limits(KNOWN_FAULT, service="artifacts")]
+
+    verdict = judge_run([*limits(PASSED), *faulty], [failure("known fault")])
+
+    assert verdict.word == "passed"
+    assert "not judged, for a known fault of this build: artifacts a_ms, session a_ms" in verdict.sentence
+
+
+def test_a_known_fault_alone_is_no_pass() -> None:
+    """A run of which nothing held because the build fails in a known way has not passed."""
+    verdict = judge_run(limits(KNOWN_FAULT), [failure("known fault")])
+
+    assert verdict.word == "inconclusive"

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from perf.services.repository import PROGRAMS, furnish
+
+# khive's own warnings, when it is imported.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A furnished repository, of a user who has told git nothing and whose home is elsewhere."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    furnish(folder)
+    return folder
+
+
+def git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_it_has_a_commit_of_its_own(repository: Path) -> None:
+    """It is a git repository of one commit, made without an identity of the user's."""
+    assert git(repository, "rev-parse", "--show-toplevel") == str(repository.resolve())
+    assert git(repository, "log", "--format=%an <%ae> %s") == "khive <khive@localhost> Begin"
+    assert git(repository, "ls-files") == "README.md"
+
+
+def test_it_has_khives_prompts(repository: Path) -> None:
+    """The prompts are those of the khive that is installed."""
+    prompts = repository / ".khive" / "prompts"
+
+    assert prompts.resolve() == (Path(str(files("khive"))) / "prompts").resolve()
+    assert list((prompts / "roles").glob("*.md"))
+
+
+def test_every_role_can_work_in_a_workspace_of_its_own(repository: Path) -> None:
+    """Each role that khive has a prompt for has the three files that a workspace is given a copy of."""
+    roles = {path.stem for path in (repository / ".khive" / "prompts" / "roles").glob("*.md")}
+
+    assert {path.name for path in (repository / ".khive" / "roles").iterdir()} == roles
+    for role in roles:
+        folder = repository / ".khive" / "roles" / role / ".claude"
+        assert json.loads((folder / ".mcp.json").read_text()) == {"mcpServers": {}}
+        assert json.loads((folder / "settings.json").read_text())["permissions"]
+        assert (folder / "CLAUDE.md").read_text()
+
+
+def test_programs_stand_in_for_what_would_leave_this_machine(repository: Path) -> None:
+    """`claude` answers, and `gh` knows of no issues."""
+    programs = repository / PROGRAMS
+
+    issues = subprocess.run([programs / "gh", "issue", "list"], capture_output=True, text=True, check=True).stdout
+    assert json.loads(issues) == []
+    said = subprocess.run([programs / "claude", "-p", "Hello."], capture_output=True, text=True, check=True).stdout
+    assert len(said.splitlines()) == 3
+
+
+def test_its_claude_has_the_latency_of_the_profile(tmp_path: Path) -> None:
+    """The latency it is furnished with is the one `claude` waits."""
+    furnish(tmp_path, latency_seconds=0.25)
+
+    assert "sleep 0.25\n" in (tmp_path / PROGRAMS / "claude").read_text()
