@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 NOTING = Path(__file__).parent / "noting"
 ALONE = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-I", str(NOTING / "loopback_only.py")]
 LITTLE_EFFORT = {
-    r"rounds = 25": "rounds = 1",
-    r"seconds_per_benchmark = 0.5": "seconds_per_benchmark = 0.01",
-    r"concurrency = \[.*\]": "concurrency = [2]",
-    r"operations_per_step = 40": "operations_per_step = 2",
-    r"memory_operations = 50": "memory_operations = 2",
-    r"stress_workers = 100": "stress_workers = 2",
-    r"stress_duration_sec = 3": "stress_duration_sec = 0.1",
+    r"rounds = .*": "rounds = 1",
+    r"seconds_per_benchmark = .*": "seconds_per_benchmark = 0.01",
+    r"concurrency = .*": "concurrency = [2]",
+    r"operations_per_step = .*": "operations_per_step = 2",
+    r"memory_operations = .*": "memory_operations = 2",
+    r"stress_workers = .*": "stress_workers = 2",
+    r"stress_duration_sec = .*": "stress_duration_sec = 0.1",
 }
 OWN = (".khive/performance", ".benchmarks")
 PASSED_OR_TOO_FEW_SAMPLES = {0, 1, 3}
