@@ -6,12 +6,21 @@ import subprocess
 from importlib.resources import files
 from pathlib import Path
 
-from perf.services import claude
+from perf.services import claude, git
 
 PROGRAMS = "bin"
 """The folder of the stand-ins; it belongs first on PATH before lionagi is imported, which looks for `claude` once."""
 
-_IDENTITY = ("-c", "user.name=khive", "-c", "user.email=khive@localhost", "-c", "commit.gpgsign=false")
+_IDENTITY = (
+    "-c",
+    "user.name=khive",
+    "-c",
+    "user.email=khive@localhost",
+    "-c",
+    "commit.gpgsign=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+)
 
 
 def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
@@ -33,7 +42,7 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
     (programs / "gh").chmod(0o755)
     (folder / "README.md").write_text("# Orders\n")
     for command in (["init", "--quiet"], ["add", "README.md"], [*_IDENTITY, "commit", "--quiet", "-m", "Begin"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)  # noqa: S603, S607 - the user's own git
+        subprocess.run(["git", *command], cwd=folder, check=True, env=git.environment())  # noqa: S603, S607 - the user's own
 
 
 def _furnish_role(folder: Path) -> None:
