@@ -94,11 +94,13 @@ async def test_parallel_fanout(async_benchmark: AwaitableBenchmark, artifacts: A
 @pytest.mark.benchmark
 async def test_timeout_overhead(async_benchmark: AwaitableBenchmark, artifacts: Artifacts) -> None:
     """What the timeout manager adds to an operation that yields once to the event loop and does no more."""
-    manager = artifacts.timeouts()
+    manager, done = artifacts.timeouts(), asyncio.Event()
 
     result = await async_benchmark(manager.execute_with_timeout, "operation", artifacts.timeout_type, asyncio.sleep, 0)
 
     assert result.status == "completed"
+    assert await manager.execute_with_timeout("last", artifacts.timeout_type, done.set)
+    assert done.is_set()
     assert not manager.get_active_operations()
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.conftest import Measure
     from perf import LoadTestRunner, PerformanceProfiler
     from perf.judge.thresholds import Settings
-    from perf.measure.awaitable import AwaitableBenchmark
+    from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
     from perf.services.artifacts import Artifacts
     from perf.services.cache import PlanCache
     from perf.services.integration import Services
@@ -29,13 +29,13 @@ Operation = Callable[[], Awaitable[None]]
 
 KIB = 1024
 _TASKS = 10
-TENTHS_OF_SECONDS = pytest.mark.benchmark(min_rounds=21)
 
 
-@TENTHS_OF_SECONDS
-async def test_whole_request(async_benchmark: AwaitableBenchmark, services: Services) -> None:
+@pytest.mark.benchmark
+async def test_whole_request(async_benchmark: AwaitableBenchmark, benchmark: SyncBenchmark, services: Services) -> None:
     """A request from plan to artifact; each step checks what it hands on."""
     await async_benchmark(services.request)
+    benchmark.measured = services.measured
 
 
 @pytest.mark.benchmark
@@ -44,10 +44,8 @@ async def test_request_steps(
 ) -> None:
     """What each step of a request costs within it."""
     await services.request()
-    performance_profiler.measured = services.step
-
     for _ in range(performance_settings.measure["rounds"].value):
-        await services.request(lambda step: performance_profiler.timed(f"request_{step}"))
+        await services.request(lambda step: performance_profiler.timed(f"request_{step}", services.steps[step]))
 
     recorded = {operation.operation_type for operation in performance_profiler.operations}
     assert recorded == {f"request_{step}" for step in STEPS}
@@ -56,7 +54,7 @@ async def test_request_steps(
 @pytest.mark.scalability
 @pytest.mark.slow
 async def test_requests_at_once(at_once: Measure, services: Services) -> None:
-    await at_once(services.request, times=0.25, measured=services.request)
+    await at_once(services.request, times=0.25, measured=services.measured)
 
 
 class Contention:
@@ -104,10 +102,10 @@ async def test_file_contention(contention: Contention, sessions: Sessions, artif
 @pytest.mark.slow
 async def test_request_memory(memory_of: Measure, services: Services) -> None:
     """What requests leave behind in all services together."""
-    await memory_of(services.request, measured=services.request)
+    await memory_of(services.request, measured=services.measured)
 
 
 @pytest.mark.stress
 @pytest.mark.slow
 async def test_request_stress(under_stress: Measure, services: Services) -> None:
-    await under_stress(services.request, measured=services.request)
+    await under_stress(services.request, measured=services.measured)

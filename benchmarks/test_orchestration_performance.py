@@ -101,6 +101,8 @@ async def test_expand_with_plan(async_benchmark: AwaitableBenchmark, orchestrati
     operations = await async_benchmark.pedantic(orchestration.expand, setup=fresh_flow)
 
     assert len(set(operations)) == agents
+    graph = orchestration.last_flow.builder.get_graph()
+    assert all(operation in graph.internal_nodes for operation in operations)
 
 
 @pytest.mark.benchmark

@@ -47,6 +47,7 @@ async def test_complexity_assessment(benchmark: SyncBenchmark, planning: Plannin
     assessment = benchmark(planning.assess, planning.request(text))
 
     assert isinstance(assessment, planning.assessment)
+    assert planning.assess(planning.request(SIMPLE_REQUEST)) != planning.assess(planning.request(COMPLEX_REQUEST))
 
 
 @MICROSECONDS
@@ -57,6 +58,7 @@ async def test_role_selection(benchmark: SyncBenchmark, planning: Planning, text
     roles = benchmark(planning.select_roles, request, planning.assess(request))
 
     assert roles
+    assert set(roles) <= set(planning.knowledge(planning.planner))
 
 
 @pytest.mark.benchmark
@@ -74,8 +76,10 @@ async def test_cost_tracking(benchmark: SyncBenchmark, planning: Planning) -> No
 
     cost = benchmark(tracker.add_request, 1200, 350)
 
+    before = tracker.total_cost
     assert cost > 0
-    assert tracker.total_cost >= cost
+    assert tracker.add_request(2400, 700) == pytest.approx(2 * cost)
+    assert tracker.total_cost == pytest.approx(before + 2 * cost)
 
 
 @pytest.mark.benchmark

@@ -36,7 +36,8 @@ def performance_profiler(request: pytest.FixtureRequest) -> Iterator[Performance
     profiler, origin = PerformanceProfiler(), origin_of(request.node)
     yield profiler
     subject = subject_of(profiler.measured) if profiler.measured else f"what {origin.test} records"
-    performance_session(request.config).measurements += from_profiler(profiler, origin, subject)
+    subjects = {name: subject_of(measured) for name, measured in profiler.measured_by_type.items()}
+    performance_session(request.config).measurements += from_profiler(profiler, origin, subject, subjects)
 
 
 @pytest.fixture

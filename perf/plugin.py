@@ -20,7 +20,7 @@ from perf.record.run import Failure, Origin
 from perf.report.terminal import render
 from perf.services import redis_server
 from perf.services.build import installed_build
-from perf.session import SESSION, Collected, Outcome, Part, PerformanceSession, conclude, origin_of
+from perf.session import SESSION, Collected, Outcome, Part, PerformanceSession, conclude, one_line, origin_of
 from perf.settings import read_settings
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _failure(
         report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}")
         kind = "known fault" if raised.errisinstance(KnownFaultError) else "not offered"
         return Failure(origin=origin_of(item), kind=kind, reason=reason)
-    reason = " ".join(raised.exconly().split())
+    reason = one_line(raised.exconly())
     return Failure(origin=origin_of(item), kind="failed", reason=reason) if report.failed else None
 
 

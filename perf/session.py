@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from numbers import Real
@@ -106,6 +107,7 @@ class Outcome:
     document: dict[str, Any]
 
 
+_REASON_LENGTH = 400
 _GRAVITY = {"rerun": 1, "failed": 2}
 SESSION = pytest.StashKey[PerformanceSession]()
 
@@ -128,6 +130,11 @@ def _service(module: Path) -> str:
     return module.stem.removeprefix("test_").removesuffix("_performance")
 
 
+def one_line(text: str) -> str:
+    """Return a reason as a report has room for it."""
+    return textwrap.shorten(text, _REASON_LENGTH, placeholder=" …")
+
+
 def _untold(report: pytest.TestReport, outcome: str) -> Failure | None:
     """Return the failure of a test that could not tell of it itself (its process crashed, say), None without one."""
     if outcome not in {"failed", "rerun"}:
@@ -135,7 +142,7 @@ def _untold(report: pytest.TestReport, outcome: str) -> Failure | None:
     module, _, name = report.nodeid.partition("::")
     operation = name.partition("[")[0].rpartition("::")[2].removeprefix("test_")
     origin = Origin(test=report.nodeid, service=_service(Path(module)), category=CATEGORIES[0], operation=operation)
-    return Failure(origin=origin, kind="failed", reason=" ".join(str(report.longrepr).split()))
+    return Failure(origin=origin, kind="failed", reason=one_line(str(report.longrepr)))
 
 
 def conclude(session: PerformanceSession, collected: Collected, document: dict[str, Any]) -> Outcome:

@@ -72,3 +72,38 @@ def test_its_claude_has_the_latency_of_the_profile(tmp_path: Path) -> None:
     furnish(tmp_path, latency_seconds=0.25)
 
     assert "sleep 0.25\n" in (tmp_path / PROGRAMS / "claude").read_text()
+
+
+@pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_INDEX_FILE"])
+def test_in_a_hook_it_leaves_the_hooks_repository_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Git tells its hooks which repository is theirs: the commit goes to the scratch repository all the same."""
+    users, scratch = tmp_path / "users", tmp_path / "scratch"
+    for folder in (users, scratch):
+        folder.mkdir()
+    git(users, "init", "--quiet")
+    before = {path: path.read_bytes() for path in users.rglob("*") if path.is_file()}
+    place = {"GIT_DIR": users / ".git", "GIT_INDEX_FILE": users / ".git" / "index"}[variable]
+    monkeypatch.setenv(variable, str(place))
+
+    furnish(scratch)
+
+    monkeypatch.delenv(variable)
+    assert {path: path.read_bytes() for path in users.rglob("*") if path.is_file()} == before
+    assert git(scratch, "log", "--format=%s") == "Begin"
+
+
+def test_the_users_own_hooks_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hooks that the user has for every repository have no part in this one."""
+    hook, scratch = tmp_path / "hooks" / "pre-commit", tmp_path / "scratch"
+    for folder in (hook.parent, scratch):
+        folder.mkdir()
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    (tmp_path / ".gitconfig").write_text(f"[core]\n    hooksPath = {hook.parent}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    furnish(scratch)
+
+    assert git(scratch, "log", "--format=%s") == "Begin"

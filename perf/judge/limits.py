@@ -93,7 +93,8 @@ def _percentile(limit: Limit, measurement: Measurement) -> LimitVerdict:
     actual, needed = percentile(samples, q), samples_needed(q)
     reason = ""
     if len(samples) < needed:
-        reason = f"{limit.statistic} needs {needed} samples or more: raise rounds in thresholds.toml"
+        remedy = "raise rounds in thresholds.toml, or min_rounds where the benchmark sets it"
+        reason = f"{limit.statistic} needs {needed} samples or more: {remedy}"
     elif failed > (1 - q / 100) * (failed + len(samples)):
         reason = f"{failed} of {failed + len(samples)} operations failed, so {limit.statistic} of all is not known"
     if reason:
@@ -135,15 +136,20 @@ def _throughput(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdi
 
 
 def _count(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:
-    """Judge the most tasks at once of which no operation failed."""
+    """Judge the most operations that were under way at one moment in a load of which none failed."""
     loads = [one for one in measurements if one.kind == "load" and one.metrics["total_operations"].value]
     if not loads:
         return None
-    actual = float(max((one.concurrency for one in loads if not one.errors), default=0))
+    actual = max((_under_way(one) for one in loads if not one.errors), default=0.0)
     if actual < limit.bound and not any(one.errors for one in loads):
         return _inconclusive(limit, actual, len(loads), f"no more than {actual:g} at once were tried")
     verdict = PASSED if actual >= limit.bound else BROKEN
     return LimitVerdict(limit=limit, verdict=verdict, actual=actual, samples=len(loads))
+
+
+def _under_way(load: Measurement) -> float:
+    """Return how many of a load's operations were under way at once: fewer than its tasks where none gives way."""
+    return load.metrics["max_in_flight"].value if "max_in_flight" in load.metrics else float(load.concurrency)
 
 
 def _inconclusive(limit: Limit, actual: float, samples: int, reason: str) -> LimitVerdict:

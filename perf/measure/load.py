@@ -55,9 +55,10 @@ class LoadTestRunner:
         until `duration_seconds` have passed; an operation under way is then finished, not cut. Tasks start
         evenly over `ramp_up_seconds`. Times in the result are seconds over successful operations;
         `throughput` is successful operations per second from the first start to the last end. An operation
-        that raises is counted as failed under its exception's type. `measured` is the callable the report
-        names as the subject, where `operation` only wraps it. Raises MeasurementError on a load that cannot
-        be run.
+        that raises is counted as failed under its exception's type. `max_in_flight` is how many operations were
+        under way at one moment: 1 where an operation never gives way to the event loop. `measured` is the
+        callable the report names as the subject, where `operation` only wraps it. Raises MeasurementError on a
+        load that cannot be run.
         """
         _check(concurrent_tasks, operations_per_task, ramp_up_seconds, duration_seconds)
         if operations_per_task is None and duration_seconds is None:
@@ -65,15 +66,20 @@ class LoadTestRunner:
         if not self.profiler.started:
             self.profiler.start_measurement()
         outcomes: list[Outcome] = []
+        in_flight = max_in_flight = 0
         clock = self._clock
         begin = clock()
 
         async def task(delay: float) -> None:
+            nonlocal in_flight, max_in_flight
             if delay:
                 await asyncio.sleep(delay)
             left = operations_per_task
             while left if duration_seconds is None else clock() - begin < duration_seconds:
+                in_flight += 1
+                max_in_flight = max(max_in_flight, in_flight)
                 outcomes.append(await _attempt(operation, clock))
+                in_flight -= 1
                 if left is not None:
                     left -= 1
 
@@ -87,6 +93,7 @@ class LoadTestRunner:
             "operations_per_task": operations_per_task,
             "duration_seconds": duration_seconds,
             "ramp_up_seconds": ramp_up_seconds,
+            "max_in_flight": max_in_flight,
             "measured": measured or operation,
         }
         self._record(outcomes, result)

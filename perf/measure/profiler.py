@@ -48,6 +48,7 @@ class PerformanceProfiler:
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self.debug = False
         self.measured: Callable[..., object] | None = None
+        self.measured_by_type: dict[str, Callable[..., object]] = {}
         self.custom_metrics: dict[str, list[Any]] = {}
         self._clock = clock
         self._process = psutil.Process()
@@ -89,8 +90,10 @@ class PerformanceProfiler:
             logger.debug("%s %s in %.6f s %s", operation_type, outcome, duration, metadata or "")
 
     @contextmanager
-    def timed(self, operation_type: str = "operation") -> Iterator[None]:
-        """Record what happens inside as one operation, unsuccessful when it raises."""
+    def timed(self, operation_type: str = "operation", measured: Callable[..., object] | None = None) -> Iterator[None]:
+        """Record what happens inside as one operation, unsuccessful when it raises; `measured` is its subject."""
+        if measured is not None:
+            self.measured_by_type[operation_type] = measured
         start, success = self._clock(), False
         try:
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,7 +45,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """One operation measured in one way by one test.
 
     `kind` is "latency" (one at a time, `samples` in seconds), "load" (`concurrency` at once), "memory" or
@@ -106,8 +107,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     untimed: str | None = None
 
 
-def from_profiler(profiler: PerformanceProfiler, origin: Origin, subject: str) -> list[Measurement]:
-    """Return all that a test recorded through the profiler.
+def from_profiler(
+    profiler: PerformanceProfiler, origin: Origin, subject: str, subjects: Mapping[str, str] = MappingProxyType({})
+) -> list[Measurement]:
+    """Return all that a test recorded through the profiler; `subjects` has those of operation types with their own.
 
     That is a latency measurement per operation type, and a "process" one with the figures between
     `start_measurement` and `end_measurement` and every custom metric. Operations of load tests are left to
@@ -117,7 +120,7 @@ def from_profiler(profiler: PerformanceProfiler, origin: Origin, subject: str) -
     for operation in profiler.operations:
         if not (operation.metadata and LOAD in operation.metadata):
             groups[operation.operation_type].append(operation)
-    measurements = [_latency(name, group, origin, subject) for name, group in groups.items()]
+    measurements = [_latency(name, group, origin, subjects.get(name, subject)) for name, group in groups.items()]
     if profiler.started or profiler.custom_metrics:
         measurements.append(_process(profiler, origin, subject))
     return measurements
@@ -165,7 +168,7 @@ def from_load(result: Mapping[str, Any], origin: Origin, subject: str) -> Measur
     """Return one load test run as a measurement."""
     units = {"throughput": ("1/s", "higher"), "success_rate": ("1", "higher"), "error_rate": ("1", "lower")}
     units |= {f"{name}_response_time": ("s", "lower") for name in ("avg", "min", "p50", "p95", "p99", "max")}
-    units |= dict.fromkeys(("total_operations", "successful_operations"), ("1", "higher"))
+    units |= dict.fromkeys(("total_operations", "successful_operations", "max_in_flight"), ("1", "higher"))
     units |= {"failed_operations": ("1", "lower"), "total_time": ("s", "lower")}
     return Measurement(
         origin=origin,

@@ -127,9 +127,24 @@ def _unit(limit: Limit) -> str:
 
 def _loads(measurements: Sequence[Measurement]) -> str:
     rows = [row for group in _by_operation(measurements) for row in _load_rows(group)]
-    header = ["service", "operation", "category", "at once", "throughput", "", "p50", "p95", "p99", "failed"]
+    header = [
+        "service",
+        "operation",
+        "category",
+        "at once",
+        "in flight",
+        "throughput",
+        "",
+        "p50",
+        "p95",
+        "p99",
+        "failed",
+    ]
     table = _table("Load", header, rows)
-    legend = "throughput: operations done per second; the bar is its share of the best step; times of done operations"
+    legend = (
+        "at once: tasks; in flight: the most operations under way at one moment, 1 where they never give way;\n"
+        "throughput: operations done per second; the bar is its share of the best step; times of done operations"
+    )
     return f"{table}\n{legend}" if rows else ""
 
 
@@ -158,10 +173,14 @@ def _load_rows(group: Sequence[Measurement]) -> Iterator[list[object]]:
     for one, throughput in zip(group, throughputs, strict=True):
         bar = "█" * round(_BAR_WIDTH * throughput / best)
         yield [
-            one.origin.service, one.operation, one.origin.category, one.concurrency,
+            one.origin.service, one.operation, one.origin.category, one.concurrency, _in_flight(one),
             format_quantity(throughput, "1/s"), bar, *_figures(one, "p50", "p95", "p99"),
             format_quantity(100 * one.metrics["error_rate"].value, "%") if "error_rate" in one.metrics else "-",
         ]  # fmt: skip
+
+
+def _in_flight(one: Measurement) -> str:
+    return f"{one.metrics['max_in_flight'].value:g}" if "max_in_flight" in one.metrics else "-"
 
 
 def _figures(one: Measurement, *names: str) -> list[str]:
@@ -216,7 +235,7 @@ def _failures(failures: Sequence[Failure]) -> str:
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    right = {"actual", "n", "at once", "throughput", "p50", "p95", "p99", "failed", "calls", "growth",
+    right = {"actual", "n", "at once", "in flight", "throughput", "p50", "p95", "p99", "failed", "calls", "growth",
              "kept per call", "freed by gc", "gc pause", "value"}  # fmt: skip
     align = ["right" if name in right else "left" for name in header]
     return f"{title}\n{tabulate(rows, header, tablefmt=_FORMAT, colalign=align, disable_numparse=True)}"

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_WHOSE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+
+
+def environment() -> dict[str, str]:
+    """Return the variables for a git that works in the folder it is sent to, also when a hook of git started us."""
+    return {name: value for name, value in os.environ.items() if name not in _WHOSE}
 
 
 def commit(folder: Path) -> str | None:
@@ -25,6 +33,7 @@ def _git(folder: Path, *words: str) -> str | None:
             text=True,
             check=False,
             timeout=30,
+            env=environment(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

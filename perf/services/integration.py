@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from itertools import count
 from typing import TYPE_CHECKING
 
-from perf.services.build import measures
+from perf.services.build import measures, subject_of
 from perf.services.claude import SYNTHESIS
 from perf.services.planning import SIMPLE_REQUEST
 
@@ -33,11 +33,14 @@ class Services:
         self.planning, self.cache, self.sessions, self.documents = planning, cache, sessions, documents
         self._numbers = count()
 
-    @measures("the step of this name in a whole request through khive")
-    def step(self) -> None:
-        """Stand for a step of `request` where a report names it."""
+        flow = sessions.orchestration.flow_of
+        self.steps: dict[str, Callable[..., object]] = dict(
+            zip(STEPS, (planning.plan, cache.round_trip, sessions.create, flow, documents.there_and_back), strict=True)
+        )
+        """What khive does in each step."""
+        self.measured = measures("a whole request: " + "; ".join(map(subject_of, self.steps.values())))(lambda: None)
+        """Stands for `request` where a report names its subject."""
 
-    @measures("a whole request through khive: plan, plan set in the cache and got, session, flow, document")
     async def request(self, step: Callable[[str], AbstractContextManager[object]] = nullcontext) -> None:
         """Serve one request, each of its steps inside `step(name)`; RequestFailedError when one is not done."""
         key = self.cache.key({"task_description": SIMPLE_REQUEST, "context": str(next(self._numbers))})
@@ -55,8 +58,7 @@ class Services:
         _require(self.sessions.orchestration.fault(response) is None, "the flow did not do its work")
         with step("artifacts"):
             name = next(self.documents.names)
-            await self.documents.write(name, str(response.synth_result))
-            document = await self.documents.read(name)
+            document = await self.documents.there_and_back(name, str(response.synth_result))
         _require(SYNTHESIS in document, "the document does not hold the synthesis")
 
 

@@ -26,7 +26,8 @@ ANALYSES = (
     "WorkSynthesis",
 )
 GATES = {"design": True, "security": True, "performance": True, "testing": True, "documentation": True}
-_ORCHESTRATOR = "khive.services.orchestration.orchestrator"
+_HOME, _CLASS = "khive.services.orchestration.orchestrator", "LionOrchestrator"
+ORCHESTRATOR = f"{_HOME}.{_CLASS}"
 
 _ISSUE = """\
 ---
@@ -74,7 +75,7 @@ class Orchestration:
 
     def __init__(self, repository: Path) -> None:
         self._repository = repository
-        (self._orchestrator,) = offered(_ORCHESTRATOR, "LionOrchestrator")
+        (self._orchestrator,) = offered(_HOME, _CLASS)
         _check_where_khive_works(repository)
 
     @cached_property
@@ -102,7 +103,7 @@ class Orchestration:
         (request,) = offered("khive.services.composition.parts", "ComposerRequest")
         return request(role=role, domains="async-programming", context="The orders queue.")
 
-    @measures(f"{_ORCHESTRATOR}.LionOrchestrator.create_cc_branch after initialize")
+    @measures(f"{ORCHESTRATOR}.create_cc_branch after initialize")
     async def checked_branch(self) -> None:
         """Create a branch for an agent in a session of its own; FlowFailedError when it is not composed for it."""
         orchestrator = await self.started()
@@ -132,23 +133,22 @@ class Orchestration:
     async def to_expand(self, agents: int) -> tuple[Any, Any, Any]:
         """Return a started orchestrator, the root operation of its flow, and a plan for that many agents."""
         (plan,) = offered("khive.services.orchestration.parts", "OrchestrationPlan")
-        orchestrator = await self.started()
+        orchestrator = self.last_flow = await self.started()
         root = orchestrator.builder.add_operation("communicate", branch=orchestrator.orc_branch, instruction="Begin.")
         return orchestrator, root, plan.model_validate(claude.flow_plan(agents))
 
-    @measures(f"{_ORCHESTRATOR}.LionOrchestrator.expand_with_plan")
+    @measures(f"{ORCHESTRATOR}.expand_with_plan")
     async def expand(self, orchestrator: Any, root: Any, plan: Any) -> list[Any]:  # noqa: ANN401 - khive's own types
         """Add an operation for each agent of the plan; the operations."""
         agents = len(plan.agent_requests)
         return await orchestrator.expand_with_plan(root=root, plan=plan, max_agents=agents)  # type: ignore[no-any-return]
 
-    @measures(
-        f"{_ORCHESTRATOR}.LionOrchestrator.fanout of two agents after initialize: four calls of the `claude` stand-in"
-    )
+    @measures(f"{ORCHESTRATOR}.fanout of two agents after initialize: four calls of the `claude` stand-in")
     async def flow(self) -> Any:  # noqa: ANN401 - khive's own type
         """Start an orchestrator and let it do a whole flow."""
         return await self.flow_of(await self.started())
 
+    @measures(f"{ORCHESTRATOR}.fanout of two agents: four calls of the `claude` stand-in")
     async def flow_of(self, orchestrator: Any) -> Any:  # noqa: ANN401 - khive's own types
         """Plan, let two agents work at once, and put their work together."""
         return await orchestrator.fanout(

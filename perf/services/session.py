@@ -14,13 +14,12 @@ from uuid import uuid4
 
 from perf.errors import KnownFaultError
 from perf.services.build import installed_build, measures, offered
-from perf.services.orchestration import Orchestration
+from perf.services.orchestration import ORCHESTRATOR, Orchestration
 from perf.services.repository import BRANCH, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_ORCHESTRATOR = "khive.services.orchestration.orchestrator.LionOrchestrator"
 _SERVICE = "khive.services.session.session_service"
 _HOOKS = "khive.services.claude.hooks.hook_event"
 _DAYS = ("20250122", "20250123")
@@ -56,12 +55,12 @@ class Sessions:
         """The orchestrator that holds a session; the session service does without."""
         return Orchestration(self._repository)
 
-    @measures(f"{_ORCHESTRATOR}, then initialize: a lionagi Session with khive's orchestrator branch")
+    @measures(f"{ORCHESTRATOR}, then initialize: a lionagi Session with khive's orchestrator branch")
     async def create(self) -> Any:  # noqa: ANN401 - khive's own type
         """Create a session; the orchestrator that holds it."""
         return await self.orchestration.started()
 
-    @measures(f"{_ORCHESTRATOR}: initialize, then new_orc_branch for each branch but the first")
+    @measures(f"{ORCHESTRATOR}: initialize, then new_orc_branch for each branch but the first")
     async def create_with(self, branches: int) -> Any:  # noqa: ANN401 - khive's own type
         """Create a session of that many branches; the orchestrator that holds it."""
         orchestrator = await self.create()
@@ -77,7 +76,7 @@ class Sessions:
             raise LostSessionError(f"save_json wrote nothing to {folder}")
         return {**json.loads(files[-1].read_text()), "path": files[-1]}
 
-    @measures(f"{_ORCHESTRATOR}: initialize, then save_json, its file read back and compared")
+    @measures(f"{ORCHESTRATOR}: initialize, then save_json, its file read back and compared")
     async def round_trip(self) -> None:
         """Create a session, save it, and find it on disk; LostSessionError when it is not."""
         orchestrator = await self.create()
@@ -91,6 +90,8 @@ class Sessions:
         try:
             await probe.save_json()
         except TypeError as error:
+            if "is not JSON serializable" not in str(error):
+                raise
             raise KnownFaultError(f"{installed_build()}: save_json cannot write a session: {error}") from None
         return await self.create_with(branches)
 
@@ -109,6 +110,9 @@ class Sessions:
         try:
             await load(self.saved(orchestrator)["path"])
         except ValidationError as error:
+            # What is known is that the graph refuses the private parts of its own piles.
+            if error.title != "Graph" or {one["type"] for one in error.errors()} != {"extra_forbidden"}:
+                raise
             raise KnownFaultError(
                 f"{installed_build()}: load_json cannot read what save_json wrote: "
                 f"{error.error_count()} validation errors for {error.title}"
@@ -147,7 +151,9 @@ class Sessions:
             await self.hook_event(session).save()
         read: Callable[[str], Awaitable[list[Any]]] = self._hook_event.get_by_session
         found = [event.content["session_id"] for event in await read(mine)]
-        if found != [mine]:
+        # What is known is that builds up to 0.4 give all events, and later ones, which ask in SQL, none.
+        known = [] if hasattr(self._hook_event, "_execute_raw_sql_query") else [mine, other]
+        if sorted(found) == sorted(known):
             raise KnownFaultError(
                 f"{installed_build()}: get_by_session gives {found.count(mine)} of a session's own events "
                 f"and {found.count(other)} of another's, where each has one"

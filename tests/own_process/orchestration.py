@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import metadata
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,11 +113,13 @@ async def test_a_branch_of_another_role_is_found_out(
 ) -> None:
     """A right branch passes its check, and one that is not composed for the role is an error."""
     await orchestration.checked_branch()
+    orchestrator_class = type(orchestration.orchestrator())
+    create = orchestrator_class.create_cc_branch
 
-    async def any_branch(orchestrator: Any, request: object) -> Any:  # noqa: ANN401 - khive's own types
-        return orchestrator.orc_branch
+    async def create_another(orchestrator: object, request: object) -> object:
+        return await create(orchestrator, orchestration.agent("tester"))
 
-    monkeypatch.setattr(orchestration._orchestrator, "create_cc_branch", any_branch)  # noqa: SLF001
+    monkeypatch.setattr(orchestrator_class, "create_cc_branch", create_another)
     with pytest.raises(FlowFailedError, match="not composed for its role"):
         await orchestration.checked_branch()
 
@@ -173,6 +176,16 @@ def test_khive_with_another_claude_is_not_measured(
     monkeypatch.setattr(claude_code, "CLAUDE_CLI", program)
 
     with pytest.raises(MeasurementError, match=f"with {program or 'no claude program'}: import khive inside"):
+        Orchestration(khive_scratch)
+
+
+def test_khive_in_another_folder_is_not_measured(khive_scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where khive would work in another folder, there is an error that names it."""
+    from khive.toolkits.cc import settings
+
+    monkeypatch.setattr(settings, "cc_settings", SimpleNamespace(REPO_LOCAL="/elsewhere"))
+
+    with pytest.raises(MeasurementError, match=f"would work in /elsewhere with {khive_scratch}"):
         Orchestration(khive_scratch)
 
 

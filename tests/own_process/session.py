@@ -52,6 +52,17 @@ async def test_a_saved_session_is_found(sessions: Sessions) -> None:
     assert saved["path"].is_file()
 
 
+async def test_the_newest_file_of_a_session_counts(sessions: Sessions) -> None:
+    """Of several files the last of this session's own is read, whatever else is beside it."""
+    orchestrator = await sessions.create()
+    await orchestrator.save_json()
+    first = sessions.saved(orchestrator)["path"]
+    for name, holds in ((f"{orchestrator.flow_name}_session_9.json", "newer"), ("z.json", "something else")):
+        first.with_name(name).write_text(json.dumps({"metadata": {"id": holds}}))
+
+    assert sessions.saved(orchestrator)["metadata"]["id"] == "newer"
+
+
 async def test_a_session_that_was_not_saved_is_lost(
     sessions: Sessions, orchestrator_class: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
