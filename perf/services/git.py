@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-_WHOSE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
-
 
 def environment() -> dict[str, str]:
     """Return the variables for a git that works in the folder it is sent to, also when a hook of git started us."""
-    return {name: value for name, value in os.environ.items() if name not in _WHOSE}
+    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
 
 def commit(folder: Path) -> str | None:

@@ -9,17 +9,12 @@ import subprocess
 from importlib.resources import files
 from pathlib import Path
 
-<<<<<<< HEAD
 from perf.errors import ServiceUnavailableError
-from perf.services import claude
-=======
 from perf.services import claude, git
->>>>>>> w-tests
 
 PROGRAMS = "bin"
 """The folder of the stand-ins; it belongs first on PATH before lionagi is imported, which looks for `claude` once."""
 
-<<<<<<< HEAD
 BRANCH = "orders"
 """The branch that is checked out."""
 
@@ -33,18 +28,6 @@ _ISSUES = [
 ]
 _NO_SERVERS = '{"mcpServers": {}}\n'
 _IDENTITY = ("-c", "user.name=khive", "-c", "user.email=khive@localhost")
-=======
-_IDENTITY = (
-    "-c",
-    "user.name=khive",
-    "-c",
-    "user.email=khive@localhost",
-    "-c",
-    "commit.gpgsign=false",
-    "-c",
-    "core.hooksPath=/dev/null",
-)
->>>>>>> w-tests
 
 
 def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
@@ -66,22 +49,16 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
     (programs / "gh").chmod(0o755)
     (folder / ".mcp.json").write_text(_NO_SERVERS)
     (folder / "README.md").write_text("# Orders\n")
-<<<<<<< HEAD
     begin = ["init", "--quiet", "--initial-branch", BRANCH]
     for command in (begin, ["add", "README.md"], [*_IDENTITY, "commit", "--quiet", "-m", "Begin"]):
         subprocess.run(["git", *command], cwd=folder, env=_plain_git(), check=True)  # noqa: S603, S607 - on PATH
 
 
 def _plain_git() -> dict[str, str]:
-    """Return an environment in which git knows this repository alone: not the one whose hook may have started us."""
+    """Return an environment in which git knows this repository and its settings alone."""
     if shutil.which("git") is None:
         raise ServiceUnavailableError("git is not installed: khive works in a git repository, and one is made for it")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return kept | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-=======
-    for command in (["init", "--quiet"], ["add", "README.md"], [*_IDENTITY, "commit", "--quiet", "-m", "Begin"]):
-        subprocess.run(["git", *command], cwd=folder, check=True, env=git.environment())  # noqa: S603, S607 - the user's own
->>>>>>> w-tests
+    return git.environment() | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
 
 def _furnish_role(folder: Path) -> None:
