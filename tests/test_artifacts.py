@@ -73,22 +73,19 @@ async def test_a_document_that_reads_otherwise_is_lost(
     documents = await artifacts.documents()
     round_trip = round_trips(documents, TEXT)
 
-    async def read(name: object) -> str:
-        return found
-
-    monkeypatch.setattr(documents, "read", read)
+    monkeypatch.setattr(documents, "_read", lambda _: found)
 
     with pytest.raises(LostArtifactError, match="something else than was written"):
         await round_trip()
 
 
 async def test_a_round_trip_is_named_after_what_it_does(artifacts: Artifacts) -> None:
-    """Its subject is khive's writer and khive's reader, with khive's version."""
+    """Its subject is khive's writer and khive's reader and that they ran in a thread, with khive's version."""
     documents = await artifacts.documents()
 
     subject = subject_of(round_trips(documents, TEXT))
 
-    assert subject == f"khive.utils.safe_write_file, then khive.utils.safe_read_file, compared {VERSION}"
+    assert subject == f"khive.utils.safe_write_file and safe_read_file in a thread, compared {VERSION}"
     assert subject_of(documents.write) == f"khive.utils.safe_write_file {VERSION}"
 
 

@@ -135,6 +135,23 @@ async def test_a_session_that_cannot_be_saved_is_a_known_fault(tmp_path: Path, m
             await operation()
 
 
+async def test_any_other_type_error_of_saving_is_left_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new fault of `save_json` is not taken for the known one."""
+    sessions = Sessions(tmp_path)
+
+    class Broken:
+        async def save_json(self) -> None:
+            raise TypeError("unsupported operand")
+
+    async def create() -> Broken:
+        return Broken()
+
+    monkeypatch.setattr(sessions, "create", create)
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        await sessions.to_save()
+
+
 class SessionService:
     """Answers each request as one of khive's that has done its work, but for what it is `told` to say."""
 

@@ -234,6 +234,18 @@ def test_tasks_at_once_count_where_none_failed() -> None:
     assert judge(limit("count", 100.0, None), *loads).verdict == BROKEN
 
 
+def test_tasks_whose_operations_never_overlap_are_not_at_once() -> None:
+    """A limit on tasks at once is judged on the operations that really were under way together."""
+    blocking = load(100, 1.0)
+    blocking = msgspec.structs.replace(
+        blocking, metrics=blocking.metrics | {"max_in_flight": Metric(1.0, "1", "higher")}
+    )
+
+    verdict = judge(limit("count", 100.0, None), blocking)
+
+    assert (verdict.verdict, verdict.actual) == (INCONCLUSIVE, 1.0)
+
+
 def test_tasks_at_once_that_were_never_tried_are_not_broken() -> None:
     """Where every load held and none reached the limit there is no evidence against it, nor for it."""
     verdict = judge(limit("count", 100.0, None), load(10, 1.0), load(50, 1.0))

@@ -85,6 +85,18 @@ async def test_concurrency_is_reached_and_not_exceeded(tasks: int) -> None:
     assert gauge.most == tasks
 
 
+async def test_operations_that_never_give_way_are_seen_to_be_one_at_a_time() -> None:
+    """Ten tasks whose operations do not wait have one operation in flight, ten whose do have ten."""
+
+    async def blocking() -> None:
+        return None
+
+    blocked = await LoadTestRunner().run_async_load_test(blocking, 10, 3)
+    waiting = await LoadTestRunner().run_async_load_test(Gauge(), 10, 3)
+
+    assert (blocked["max_in_flight"], waiting["max_in_flight"]) == (1, 10)
+
+
 async def test_figures_are_those_of_known_durations() -> None:
     """Every figure of the result equals the one computed by hand from the durations."""
     clock = Clock()

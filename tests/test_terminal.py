@@ -46,6 +46,7 @@ def load(tasks: int, throughput: float | None, errors: dict[str, int] | None = N
             **({"throughput": Metric(throughput, "1/s", "higher")} if throughput else {}),
             **{f"{name}_response_time": Metric(value, "s", "lower") for name, value in times.items()},
             "error_rate": Metric(failed, "1", "lower"),
+            "max_in_flight": Metric(float(min(tasks, 8)), "1", "higher"),
         },
         errors=errors or {},
         error_sample="TimeoutError('no answer')" if errors else None,
@@ -219,7 +220,7 @@ def test_a_failing_load_shows_its_errors() -> None:
     report = rendered([], [load(10, None, {"TimeoutError": 19, "OSError": 1})])
 
     (row,) = [line for line in report.splitlines() if "scalability" in line]
-    assert row.split()[3:] == ["10", "0", "/s", "-", "-", "-", "100", "%"]
+    assert row.split()[3:] == ["10", "8", "0", "/s", "-", "-", "-", "100", "%"]
     assert "10 at once: 19 × TimeoutError, 1 × OSError, such as TimeoutError('no answer')" in report
 
 

@@ -30,18 +30,18 @@ async def services(khive_scratch: Path, redis_service: RedisServer) -> AsyncIter
 async def test_a_request_goes_through_every_step(services: Services) -> None:
     """A request takes its steps once each, in order, and leaves a document with the flow's synthesis."""
     steps, written = [], []
-    write = services.documents.write
+    write = services.documents.there_and_back
 
     @contextmanager
     def step(name: str) -> Iterator[None]:
         steps.append(name)
         yield
 
-    async def noted(name: object, text: str) -> object:
+    async def noted(name: object, text: str) -> str:
         written.append(text)
         return await write(name, text)
 
-    services.documents.write = noted  # type: ignore[method-assign]
+    services.documents.there_and_back = noted  # type: ignore[method-assign]
     await services.request(step)
 
     assert tuple(steps) == STEPS
@@ -73,7 +73,7 @@ def returns(value: object) -> Callable[..., Any]:
     [
         ("planning", "fault", lambda _: "the plan has no phases", "no plan: the plan has no phases"),
         ("cache", "get", returns(None), "the cache gave another plan"),
-        ("documents", "read", returns(""), "the document does not hold the synthesis"),
+        ("documents", "there_and_back", returns(""), "the document does not hold the synthesis"),
     ],
     ids=["plan", "cache", "document"],
 )
@@ -90,7 +90,7 @@ async def test_a_step_that_fails_fails_the_request(  # noqa: PLR0913, PLR0917 - 
 async def test_a_flow_that_fails_fails_the_request(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flow whose check finds a fault ends the request before anything is written."""
     monkeypatch.setattr(services.sessions.orchestration, "fault", lambda _: "1 agents worked, not two")
-    monkeypatch.setattr(services.documents, "write", lambda *_: pytest.fail("written all the same"))
+    monkeypatch.setattr(services.documents, "there_and_back", lambda *_: pytest.fail("written all the same"))
 
     with pytest.raises(RequestFailedError, match="the flow did not do its work"):
         await services.request()

@@ -154,7 +154,7 @@ async def test_events_of_other_sessions_are_a_known_fault(sessions: Sessions) ->
     """khive 0.4.0 gives the events of all sessions for those of one, which is said with the build and the count."""
     sessions.forget_events()
 
-    with pytest.raises(KnownFaultError, match=r"^khive 0\.4\.0 .*get_by_session gave 2 events, 1 of them of other"):
+    with pytest.raises(KnownFaultError, match=r"^khive 0\.4\.0 .*get_by_session gives 1 of .* own events and 1 of"):
         await sessions.events_reader()
 
 
@@ -169,16 +169,15 @@ async def test_a_reader_of_one_session_is_measured(sessions: Sessions, monkeypat
     assert await sessions.events_reader() is get_by_session
 
 
-async def test_a_reader_that_finds_nothing_is_not_measured(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader that gives no events at all would look fast: it is a fault, too."""
+async def test_a_reader_that_finds_nothing_is_left_to_fail(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a reader gives no events at all is not the fault that is known of this build: its test must fail."""
 
     async def get_by_session(session: str) -> list[Any]:
         return []
 
     monkeypatch.setattr(sessions._hook_event, "get_by_session", get_by_session)  # noqa: SLF001
 
-    with pytest.raises(KnownFaultError, match="gave 0 events, 0 of them of other"):
-        await sessions.events_reader()
+    assert await sessions.events_reader() is get_by_session
 
 
 def test_the_release_offers_no_session_service(sessions: Sessions) -> None:
