@@ -295,19 +295,24 @@ def test_rest(performance_profiler):
 
 
 def test_a_known_fault_excuses_no_failure_beside_it(project: Pytester) -> None:
-    """A test of the same operation that fails for another reason fails the run."""
+    """A test that meets a known fault and then fails for another reason fails the run for that reason."""
     set_limits(project, WORK_LIMIT + "rest_ms = 100\n")
     fails = """
 from perf.errors import KnownFaultError
 
-@pytest.mark.parametrize("error", [KnownFaultError, ValueError])
-def test_rest(performance_profiler, error):
-    raise error("no rest")
+@pytest.fixture
+def falls():
+    yield
+    raise ValueError("no end")
+
+def test_rest(performance_profiler, falls):
+    raise KnownFaultError("no rest")
 """
 
     result = run(project, GOOD + fails)
 
     assert (result.ret, verdict_of(result)) == (FAILED, "verdict: failed")
+    assert [(one.kind, one.reason) for one in saved(project)[0].failures] == [("failed", "ValueError: no end")]
 
 
 def test_a_failing_test_is_listed(project: Pytester) -> None:
