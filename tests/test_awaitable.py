@@ -465,6 +465,7 @@ async def test_work(async_benchmark, operation, setup):
     await async_benchmark.pedantic(operation, setup=setup)
 
 async def test_expected(async_benchmark):
+    calls.clear()
     with pytest.raises(RuntimeError):
         await async_benchmark.pedantic(fading, setup=fresh)
 """
