@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -200,6 +201,15 @@ def _failure(
         return Failure(origin=origin_of(item), kind=kind, reason=reason)
     reason = one_line(raised.exconly())
     return Failure(origin=origin_of(item), kind="failed", reason=reason) if report.failed else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Keep what earlier tests left out of the garbage collector's pauses, which else are longer in each next test."""
+    if SESSION in item.config.stash:
+        gc.collect()
+        gc.freeze()
+    return (yield)
 
 
 class _Reports:

@@ -62,6 +62,26 @@ def verdict_of(result: RunResult) -> str:
     return [line for line in result.outlines if line.strip()][-1]
 
 
+def test_what_earlier_tests_left_is_no_part_of_a_collection(project: Pytester) -> None:
+    """Objects that an earlier test keeps are not looked through by the garbage collector while a later one measures."""
+    result = run(
+        project,
+        """
+        import gc
+        kept = []
+
+        def test_leaves(performance_profiler):
+            kept.append([])
+            assert any(one is kept[0] for one in gc.get_objects())
+
+        def test_measures(performance_profiler):
+            assert not any(one is kept[0] for one in gc.get_objects())
+        """,
+    )
+
+    result.assert_outcomes(passed=2)
+
+
 def test_everything_recorded_is_in_the_saved_run(project: Pytester) -> None:
     """What a test records through each fixture is in the run's file under its own kind, figures and subject."""
     result = run(
