@@ -102,11 +102,11 @@ def under_stress(load_test_runner: LoadTestRunner, performance_settings: Setting
 
 @pytest.fixture
 def memory_of(memory_monitor: MemoryMonitor, performance_settings: Settings) -> Measure:
-    """Read memory around the profile's number of calls of an operation, warmed up by one."""
+    """Read memory around `times` the profile's number of calls of an operation, warmed up by one."""
 
-    async def run(operation: Callable[[], Awaitable[object]], **options: Any) -> dict[str, Any]:  # noqa: ANN401
+    async def run(operation: Callable[[], Awaitable[object]], times: int = 1, **options: Any) -> dict[str, Any]:  # noqa: ANN401
         await operation()
-        calls = performance_settings.measure["memory_operations"].value
+        calls = times * performance_settings.measure["memory_operations"].value
         usage = await memory_monitor.measure_async(operation, operations=calls, **options)
         assert usage["memory_before_mb"] > 0
         return usage
