@@ -51,7 +51,7 @@ class LoadTestRunner:
     ) -> dict[str, Any]:
         """Run `operation` from `concurrent_tasks` tasks and return the figures of this run.
 
-        Each task does `operations_per_task` operations (10 when neither end is named), or starts new ones
+        Each task does `operations_per_task` operations (10 when neither end is named), or one and then new ones
         until `duration_seconds` have passed; an operation under way is then finished, not cut. Tasks start
         evenly over `ramp_up_seconds`. Times in the result are seconds over successful operations;
         `throughput` is successful operations per second from the first start to the last end. An operation
@@ -75,13 +75,15 @@ class LoadTestRunner:
             if delay:
                 await asyncio.sleep(delay)
             left = operations_per_task
-            while left if duration_seconds is None else clock() - begin < duration_seconds:
+            while True:  # at least one operation, or tasks that are slow to start would not be part of the load
                 in_flight += 1
                 max_in_flight = max(max_in_flight, in_flight)
                 outcomes.append(await _attempt(operation, clock))
                 in_flight -= 1
                 if left is not None:
                     left -= 1
+                if left == 0 or (duration_seconds is not None and clock() - begin >= duration_seconds):
+                    break
 
         async with asyncio.TaskGroup() as group:
             for number in range(concurrent_tasks):

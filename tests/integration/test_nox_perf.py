@@ -186,12 +186,12 @@ def test_parallel_nox_is_refused(clone: Clone) -> None:
     assert "test session starts" not in done.stdout
 
 
-@pytest.mark.parametrize("operation", ["cache_at_once", "flows_at_once"])
+@pytest.mark.parametrize("operation", ["cache", "flow"])
 def test_interrupt_leaves_nothing_behind(clone: Clone, operation: str) -> None:
     """Ctrl-C in the middle of a load test saves nothing and leaves no process, socket or folder."""
     before = set((clone.path / RUNS).glob("*.json"))
 
-    code, output = clone.interrupt(f"nox -t dev -- -k {operation}", when=f"test_{operation}[10]")
+    code, output = clone.interrupt(f"nox -t dev -- -k {operation}_stress", when=f"test_{operation}_stress")
 
     assert code == 130
     assert "nothing was saved" in output
