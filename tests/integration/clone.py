@@ -61,7 +61,7 @@ class Clone:
         log = self.path.parent / "interrupted.log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                [BASH, "-c", f"exec {command}"],
+                [BASH, "-c", f"exec env --default-signal=INT {command}"],  # it may be ignored where we were started
                 cwd=self.path,
                 env=self.environment(PYTHONUNBUFFERED="1"),
                 stdin=subprocess.DEVNULL,
