@@ -97,6 +97,15 @@ async def test_operations_that_never_give_way_are_seen_to_be_one_at_a_time() -> 
     assert (blocked["max_in_flight"], waiting["max_in_flight"]) == (1, 10)
 
 
+async def test_every_task_of_a_timed_load_takes_part() -> None:
+    """Tasks that get their turn only when the duration is over do one operation each, and one only."""
+    gauge = Gauge()
+
+    results = await LoadTestRunner().run_async_load_test(gauge, 10, duration_seconds=0)
+
+    assert (gauge.calls, len(gauge.tasks), results["max_in_flight"]) == (10, 10, 10)
+
+
 async def test_figures_are_those_of_known_durations() -> None:
     """Every figure of the result equals the one computed by hand from the durations."""
     clock = Clock()
