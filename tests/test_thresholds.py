@@ -54,6 +54,10 @@ khive = "khive==0.4.0"
 dependencies = "floating"
 redis = "bundled"
 model_latency_sec = 0
+
+[defaults.regression]
+tolerance = 0.2
+confidence = 0.99
 """
 
 

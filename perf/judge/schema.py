@@ -76,6 +76,7 @@ _COUNTS = Kind(
     "a list of whole numbers, 1 or more",
 )
 _TEXT = Kind(lambda value: isinstance(value, str) and bool(value), "a text")
+_CONFIDENCE = Kind(lambda value: _number(value) and 0.5 < value < 1, "a number between 0.5 and 1, such as 0.99")  # noqa: PLR2004
 _REDIS = Kind(
     lambda value: isinstance(value, str) and (value in {"installed", "bundled"} or "://" in value),
     '"installed", "bundled" or a URL',
@@ -97,6 +98,10 @@ SECTIONS: dict[str, dict[str, Kind]] = {
         "dependencies": _DEPENDENCIES,
         "redis": _REDIS,
         "model_latency_sec": NUMBER,
+    },
+    "regression": {
+        "tolerance": NUMBER,
+        "confidence": _CONFIDENCE,
     },
 }
 

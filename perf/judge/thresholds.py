@@ -54,6 +54,7 @@ class Settings:
     limits: tuple[Limit, ...]
     measure: Mapping[str, Sourced]
     environment: Mapping[str, Sourced]
+    regression: Mapping[str, Sourced]
     numbers: Mapping[str, Mapping[str, float]]
     """Service to limit name to its number as written (milliseconds, MiB); a table counts as its highest percentile."""
 
@@ -81,6 +82,7 @@ def resolve(text: str, environ: Mapping[str, str], profile: str = "dev") -> Sett
         limits=tuple(_limits(limits)),
         measure=sections["measure"],
         environment=sections["environment"],
+        regression=sections["regression"],
         numbers={
             service: {name: _single(sourced.value) for name, sourced in table.items()}
             for service, table in limits.items()
