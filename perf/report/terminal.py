@@ -7,32 +7,27 @@ from collections import defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
-
-from perf.judge.limits import BROKEN, INCONCLUSIVE, KNOWN_FAULT, MISSING, NOT_SELECTED, PASSED
 from perf.record.environment import NAMED_PACKAGES
+from perf.report.tables import Table, as_text, limits_table
 from perf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from perf.judge.limits import LimitVerdict
-    from perf.judge.thresholds import Limit
     from perf.judge.verdict import RunVerdict
     from perf.record.run import Failure, Measurement, Run
 
-_MARKS = {PASSED: "✓", BROKEN: "✗", INCONCLUSIVE: "?", MISSING: "?", NOT_SELECTED: "·", KNOWN_FAULT: "·"}
 _KINDS = {"not offered": "·", "known fault": "·", "rerun": "?"}
 _BAR_WIDTH = 20
 _WIDTH = 118
-_FORMAT = "simple"
 
 
 def render(run: Run, limits: Sequence[LimitVerdict], verdict: RunVerdict) -> str:
     """Return the report of `run`, whose measurements include the pytest-benchmark ones."""
     parts = [
         render_environment(run),
-        _limits(limits, run.profile),
+        as_text(limits_table(limits, run.profile)),
         _loads([one for one in run.measurements if one.kind == "load"]),
         _errors(run.measurements),
         _memory([one for one in run.measurements if one.kind == "memory"]),
@@ -81,48 +76,6 @@ def _khive(khive: dict[str, str | None] | None) -> str:
         return "no khive"
     commit = f" at {khive['commit']}" if khive["commit"] else ""
     return f"khive {khive['version']} ({khive['origin']}{commit})"
-
-
-def _limits(verdicts: Sequence[LimitVerdict], profile: str) -> str:
-    rows = [
-        [_MARKS[one.verdict], one.limit.service, one.limit.name, _rule(one.limit), _actual(one), one.samples or "",
-         one.verdict, one.limit.source]
-        for one in verdicts
-        if one.verdict != NOT_SELECTED
-    ]  # fmt: skip
-    header = ["", "service", "limit", "rule", "actual", "n", "verdict", "from"]
-    table = _table(f"Limits of profile {profile}", header, rows)
-    legend = (
-        "p95 of operations measured one at a time, by linear interpolation (type 7), of the worst benchmark; "
-        "throughput: the\nlowest of all steps; growth: the largest of all memory tests. "
-        "✓ held  ✗ broken  ? no verdict  · not judged"
-    )
-    reasons = [
-        f"{_MARKS[one.verdict]} {one.limit.service}.{one.limit.name}: {one.reason}"
-        for one in verdicts
-        if _unsettled(one)
-    ]
-    return "\n".join([table, legend, *reasons]) if rows else ""
-
-
-def _unsettled(verdict: LimitVerdict) -> bool:
-    return verdict.verdict in {INCONCLUSIVE, MISSING, KNOWN_FAULT}
-
-
-def _rule(limit: Limit) -> str:
-    sign = "≥" if limit.statistic in {"throughput", "count"} else "≤"
-    return f"{limit.statistic} {sign} {format_quantity(limit.bound, _unit(limit))}"
-
-
-def _actual(verdict: LimitVerdict) -> str:
-    if verdict.actual is None:
-        return "-"
-    figure = format_quantity(verdict.actual, _unit(verdict.limit))
-    return f"{figure} ({verdict.where})" if verdict.where not in {"", verdict.limit.operation} else figure
-
-
-def _unit(limit: Limit) -> str:
-    return {"growth": "B", "per operation": "B", "throughput": "1/s", "count": "1"}.get(limit.statistic, "s")
 
 
 def _loads(measurements: Sequence[Measurement]) -> str:
@@ -235,7 +188,4 @@ def _failures(failures: Sequence[Failure]) -> str:
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    right = {"actual", "n", "at once", "in flight", "throughput", "p50", "p95", "p99", "failed", "calls", "growth",
-             "kept per call", "freed by gc", "gc pause", "value"}  # fmt: skip
-    align = ["right" if name in right else "left" for name in header]
-    return f"{title}\n{tabulate(rows, header, tablefmt=_FORMAT, colalign=align, disable_numparse=True)}"
+    return as_text(Table(title=title, header=header, rows=rows))
