@@ -29,6 +29,12 @@ class UnreadableRunError(PerfError):
     """A saved run is missing, truncated, foreign, or of a format version this suite does not know."""
 
 
+class NoHistoryError(PerfError):
+    """There is nothing to compare with: no saved run, no older one, or no baseline."""
+
+    exit_code = 3
+
+
 class SaveError(PerfError):
     """A run could not be saved; nothing half-written is left behind."""
 

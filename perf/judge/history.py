@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from perf.errors import MeasurementError
+from perf.judge.comparison import Comparison, bad_time, check, inconclusive, judge_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perf.judge.comparison import Comparison
+    import numpy as np
+    from numpy.typing import NDArray
+
+ENOUGH = 5
+"""Values at the present level below which its spread is not known."""
+
+_FEWEST = 3  # values on either side of a step
+_WINDOW = 100  # values tested together
+_FLOOR = 0.006  # spread of the logs of two runs, at the least: no quieter machine was seen
+_SIMULATIONS = 4000
+_MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median, as a multiple of a mean's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,8 +36,124 @@ class ChangePoint:
 
 
 def change_points(values: Sequence[float], *, tolerance: float = 0.05, confidence: float = 0.99) -> list[ChangePoint]:
-    """Return where the level of `values` (one a run, in order) stepped by more than `tolerance`."""
-    raise NotImplementedError
+    """Return where the level of `values` (positive, one a run, oldest first) stepped by more than `tolerance`.
+
+    Every split of up to 100 neighbouring values is tried with the rank-sum test of Wilcoxon (1945), its greatest
+    statistic held against the distribution of the greatest of all splits of values in random order, so that a series
+    without a step is given one with a chance of at most 1 - `confidence`; then each side of a step by itself
+    (binary segmentation). Values that depend on the one before count for less, by Bartlett's factor (1935). A level
+    is a median, so an outlier makes no step. A step needs 3 values on either side to be found, and mostly 5. Raises
+    MeasurementError on a value that is not positive and finite.
+    """
+    import numpy as np
+
+    check(tolerance, confidence)
+    if reason := bad_time(values):
+        raise MeasurementError(f"change points: {reason}")
+    logs = np.log(np.asarray(values, dtype=float))
+    windows = _windows(len(logs))
+    alpha = (1 - confidence) / len(windows)
+    found = sorted({index for start, end in windows for index in _splits(logs, start, end, alpha)})
+    return _steps(logs, found, math.log1p(tolerance))
+
+
+def _windows(length: int) -> list[tuple[int, int]]:
+    """Return the windows that cover a series, each overlapping the next by half."""
+    if length <= _WINDOW:
+        return [(0, length)]
+    starts = range(0, length - _WINDOW // 2, _WINDOW // 2)
+    return [(min(start, length - _WINDOW), min(start, length - _WINDOW) + _WINDOW) for start in starts]
+
+
+def _splits(logs: NDArray[np.float64], start: int, end: int, alpha: float) -> list[int]:
+    """Return the indices at which `logs[start:end]` is split, by binary segmentation."""
+    length = end - start
+    if length < 2 * _FEWEST:
+        return []
+    statistics = _rank_sums(logs[start:end])
+    split = int(abs(statistics).argmax())
+    if abs(statistics[split]) * _independence(logs[start:end], split + _FEWEST) <= _critical(length, alpha):
+        return []
+    index = start + split + _FEWEST
+    return [*_splits(logs, start, index, alpha), index, *_splits(logs, index, end, alpha)]
+
+
+def _rank_sums(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standardised rank sum of the values after each split that leaves enough on either side."""
+    import numpy as np
+
+    n = len(logs)
+    _, inverse, counts = np.unique(logs, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    before = np.arange(_FEWEST, n - _FEWEST + 1)
+    sums = np.cumsum(ranks[::-1])[::-1][before]
+    spread = np.sqrt(before * (n - before) * max(ranks.var(ddof=1), 1e-12) / n)
+    return (sums - (n - before) * (n + 1) / 2) / spread  # type: ignore[no-any-return]
+
+
+def _independence(logs: NDArray[np.float64], split: int) -> float:
+    """Return the share of the statistic that is left when each value depends on the one before: 1 where none does."""
+    import numpy as np
+
+    parts = [part - np.median(part) for part in (logs[:split], logs[split:])]
+    ranks = np.argsort(np.argsort(np.concatenate(parts))).astype(float)
+    ranks -= ranks.mean()
+    lag = float((ranks[1:] * ranks[:-1]).sum() / (ranks * ranks).sum())
+    evident = min(max(lag - 1 / math.sqrt(len(logs)), 0.0), 0.9)
+    return math.sqrt((1 - evident) / (1 + evident))
+
+
+@lru_cache(maxsize=1024)
+def _critical(length: int, alpha: float) -> float:
+    """Return what the greatest statistic of a series without a step exceeds with the chance `alpha`.
+
+    Ranks do not depend on the values' distribution, so it is simulated once for each length, with a fixed seed.
+    """
+    import numpy as np
+
+    if length > 2 * _FEWEST:
+        length = 10 * math.ceil(length / 10) if length > 30 else length  # noqa: PLR2004 - it hardly changes from there
+    greatest = _greatest(length)
+    # Beyond what was simulated the tail is extended as a normal one's, which a standardised rank sum has at most.
+    within = max(alpha, 20 / len(greatest))
+    value = float(np.quantile(greatest, 1 - within))
+    if alpha < within:
+        from scipy.special import ndtri
+
+        value += float(ndtri(1 - alpha / (2 * length)) - ndtri(1 - within / (2 * length)))
+    return value
+
+
+@lru_cache(maxsize=64)
+def _greatest(length: int) -> NDArray[np.float64]:
+    import numpy as np
+
+    random = np.random.default_rng(length)
+    ranks = random.permuted(np.tile(np.arange(1.0, length + 1), (_SIMULATIONS, 1)), axis=1)
+    before = np.arange(_FEWEST, length - _FEWEST + 1)
+    sums = np.cumsum(ranks[:, ::-1], axis=1)[:, ::-1][:, before]
+    spread = np.sqrt(before * (length - before) * (length + 1) / 12)
+    return np.sort(abs((sums - (length - before) * (length + 1) / 2) / spread).max(axis=1))
+
+
+def _steps(logs: NDArray[np.float64], found: Sequence[int], least: float) -> list[ChangePoint]:
+    """Return the steps between the levels that `found` bounds; the smallest goes until all are above `least`."""
+    import numpy as np
+
+    bounds = [0, *found, len(logs)]
+    while len(bounds) > 2:  # noqa: PLR2004 - the two ends
+        levels = [float(np.median(logs[a:b])) for a, b in pairwise(bounds)]
+        sizes = [abs(after - before) for before, after in pairwise(levels)]
+        short = [min(b - a, c - b) < _FEWEST for a, b, c in zip(bounds, bounds[1:], bounds[2:], strict=False)]
+        sizes = [0.0 if is_short else size for size, is_short in zip(sizes, short, strict=True)]
+        smallest = min(range(len(sizes)), key=sizes.__getitem__)
+        if sizes[smallest] > least:
+            return [
+                ChangePoint(index=index, ratio=math.exp(after - before))
+                for index, before, after in zip(bounds[1:-1], levels, levels[1:], strict=False)
+            ]
+        del bounds[smallest + 1]
+    return []
 
 
 def compare_to_history(
@@ -32,5 +164,49 @@ def compare_to_history(
     confidence: float = 0.99,
     higher_is_better: bool = False,
 ) -> Comparison:
-    """Judge one or more new run-level values against the present level of a history of run-level values."""
-    raise NotImplementedError
+    """Judge one or more new figures (one a run) against the present level of a history of such figures.
+
+    The present level is the median since the last change point. How much slower a run is by chance is taken from the
+    slower half of that level alone, how much faster from the faster half, for noise mostly goes one way; the bounds
+    are those of a prediction interval with Student's t, at half the degrees of freedom, for half the values made it.
+    With fewer than 5 values at that level there is no verdict.
+    """
+    import numpy as np
+
+    check(tolerance, confidence)
+    if reason := bad_time([*history, *current]):
+        return inconclusive(reason)
+    if not len(history) or not len(current):
+        return inconclusive("nothing to compare: one side has no run")
+    last = change_points(history, tolerance=tolerance, confidence=confidence)[-1:]
+    level = np.log(history[last[0].index if last else 0 :])
+    sign = -1.0 if higher_is_better else 1.0
+    slowdown = sign * float(np.median(np.log(current)) - np.median(level))
+    n, k = len(level), len(current)
+    if n < ENOUGH:
+        few = f"{n} run{'s' * (n > 1)} at the present level, {ENOUGH} are needed to know its spread: measure again"
+        return inconclusive(few, math.exp(sign * slowdown))
+    slower, faster = _half_spreads(sign * level)
+    width = math.sqrt((_MEDIAN**2 if k > 2 else 1.0) / k + _MEDIAN**2 / n)  # noqa: PLR2004 - of two it is the mean
+    return judge_interval(
+        slowdown,
+        (width * slower, width * faster),
+        (n - 1) / 2,
+        tolerance=tolerance,
+        confidence=confidence,
+        sign=sign,
+        advice=_advice(slower, faster),
+    )
+
+
+def _half_spreads(level: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the root mean square deviation from the median of the slower half of a level, and of its faster half."""
+    import numpy as np
+
+    deviations = level - np.median(level)
+    halves = (np.maximum(deviations, 0.0), np.minimum(deviations, 0.0))
+    return tuple(math.hypot(math.sqrt(float((half**2).sum()) * 2 / (len(level) - 1)), _FLOOR) for half in halves)  # type: ignore[return-value]
+
+
+def _advice(slower: float, faster: float) -> str:
+    return f"runs differ by {max(slower, faster):.1%} by chance: measure this build again, each run adds evidence"

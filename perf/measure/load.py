@@ -38,7 +38,7 @@ class LoadTestRunner:
         self.results: list[dict[str, Any]] = []
         self._clock = clock
 
-    async def run_async_load_test(  # noqa: PLR0913 - the user's signature
+    async def run_async_load_test(
         self,
         operation: Callable[[], Awaitable[object]],
         concurrent_tasks: int = 10,

@@ -50,7 +50,7 @@ def save(document: dict[str, Any], folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
             path = folder / f"{_next_number(folder):04}_{_label(document)}.json"
-            _write_whole(path, _encode(document))
+            write_whole(path, _encode(document))
     except (OSError, TimeoutError) as error:
         raise SaveError(f"the run was not saved to {folder}: {error}; free space or make it writable") from None
     return path
@@ -104,7 +104,7 @@ def _label(document: dict[str, Any]) -> str:
     return f"{run['profile']}_{time}_{commit}"
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:

@@ -1,0 +1,247 @@
+"""From runs as a user names them to a judgement: what `invoke compare` and `invoke release-gate` ask. Wiring only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perf.errors import NoHistoryError, SettingsError, UnreadableRunError
+from perf.judge.causes import differences
+from perf.judge.changes import benjamini_hochberg, holm, judge_changes, that_stand, why_not_comparable
+from perf.judge.gate import Judgement, judge_together
+from perf.judge.limits import PASSED, judge_limits
+from perf.judge.series import series_of
+from perf.judge.verdict import judge_run
+from perf.record import store
+from perf.record.baselines import Promotion, promote, promotions
+from perf.record.index import summaries
+from perf.record.selection import select
+from perf.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from perf.judge.changes import Change
+    from perf.judge.limits import LimitVerdict
+    from perf.judge.series import Series
+    from perf.judge.thresholds import Settings
+    from perf.judge.verdict import RunVerdict
+    from perf.record.run import Run
+    from perf.record.summary import RunSummary, SavedRuns
+
+HISTORY = 100
+"""How many runs before the baseline are looked at: its level is that of the newest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Archive:
+    """All that is saved below `root`: the runs, and which of them were promoted."""
+
+    root: Path
+    saved: SavedRuns
+    promotions: Sequence[Promotion]
+
+    @property
+    def folder(self) -> Path:
+        """Where the runs are."""
+        return self.root / store.FOLDER
+
+    def select(self, spec: str, profile: str | None = None) -> list[RunSummary]:
+        """Return the runs that `spec` names; see `perf.record.selection`."""
+        return select(spec, self.saved, self.promotions, folder=self.folder, profile=profile)
+
+    def has_baseline(self, profile: str) -> bool:
+        """Whether a run of `profile` was ever promoted."""
+        return any(one.profile == profile for one in self.promotions)
+
+    def before(self, run: RunSummary, besides: Sequence[RunSummary]) -> list[RunSummary]:
+        """Return the newest runs before `run` that can be compared with it, without those in `besides`."""
+        taken = {one.name for one in besides}
+        older = [one for one in self.saved.runs if one.number < run.number and one.name not in taken]
+        return [one for one in older if not why_not_comparable([one, run])][-HISTORY:]
+
+
+def open_archive(root: Path) -> Archive:
+    """Return what is saved below `root`, empty when nothing is."""
+    return Archive(root=root, saved=summaries(root / store.FOLDER), promotions=promotions(root))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a comparison is asked.
+
+    `tolerance` and `metric` stand in place of the profile's own, where they are given; where the runs should be
+    `whole`, a limit that was not measured is missing; `correct` says which regressions stand among so many.
+    """
+
+    tolerance: float | None = None
+    metric: str | None = None
+    whole: bool = False
+    correct: Callable[[Sequence[float], float], set[int]] = benjamini_hochberg
+
+
+def compare(
+    root: Path,
+    environ: Mapping[str, str],
+    *,
+    baseline: str | None = None,
+    current: str | None = None,
+    profile: str | None = None,
+    question: Question = Question(),
+) -> Judgement:
+    """Return the judgement of the runs that `current` names (the latest) against those that `baseline` names.
+
+    Without `baseline` that is the promoted run of the profile, or else the run before. NoHistoryError when there is
+    none, UnreadableRunError when a run that was asked for cannot be read.
+    """
+    archive = open_archive(root)
+    new = archive.select(current or "latest", profile)
+    old = archive.select(baseline, new[-1].profile) if baseline else _default_baseline(archive, new)
+    return _judge(archive, environ, old, new, question)
+
+
+def _default_baseline(archive: Archive, new: Sequence[RunSummary]) -> list[RunSummary]:
+    profile = new[-1].profile
+    if archive.has_baseline(profile):
+        old = archive.select("baseline", profile)
+        if old[0].name not in {one.name for one in new}:
+            return old
+    older = [one for one in archive.saved.runs if one.profile == profile and one.number < new[0].number]
+    if not older:
+        raise NoHistoryError(f"nothing to compare {new[-1].name} with: no older run of profile {profile} is saved")
+    return older[-1:]
+
+
+def gate(root: Path, environ: Mapping[str, str], profile: str) -> Judgement:
+    """Return the judgement of all runs of the newest build since the baseline of `profile` was promoted.
+
+    Each further run is a further look at the same question, so look k spends 1 / (k (k + 1)) of the error that the
+    confidence allows. UnreadableRunError when any run of the profile cannot be read: the newest may be among them.
+    """
+    archive = open_archive(root)
+    unreadable = [one for one in archive.saved.unreadable if one.profile in {profile, None}]
+    if unreadable:
+        more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+        raise UnreadableRunError(
+            f"{unreadable[0].reason}{more}; the gate passes nothing over: repair it or move it away"
+        )
+    latest = archive.select("latest", profile)[-1]
+    problem = ""
+    old: list[RunSummary] = []
+    if not archive.has_baseline(profile):
+        problem = (
+            f'profile {profile} has no baseline: `invoke baseline --promote latest --reason "…"`, then measure again'
+        )
+    else:
+        old = archive.select("baseline", profile)
+    newer = [one for one in archive.saved.runs if old and one.profile == profile and one.number > old[0].number]
+    new = [one for one in newer if (one.build, one.commit) == (latest.build, latest.commit)]
+    if old and not new:
+        problem = "nothing was measured since the baseline was"
+    question = Question(whole=True, correct=_at_look(len(new)))
+    return _judge(archive, environ, old, new or [latest], question, problem=problem)
+
+
+def _at_look(k: int) -> Callable[[Sequence[float], float], set[int]]:
+    return lambda p_values, alpha: holm(p_values, alpha / (k * (k + 1)) if k else alpha)
+
+
+def _judge(
+    archive: Archive,
+    environ: Mapping[str, str],
+    old: Sequence[RunSummary],
+    new: Sequence[RunSummary],
+    question: Question,
+    *,
+    problem: str = "",
+) -> Judgement:
+    settings = read_settings(archive.root, environ, new[-1].profile)
+    tolerance = settings.regression["tolerance"].value if question.tolerance is None else question.tolerance
+    confidence = settings.regression["confidence"].value
+    history = archive.before(old[0], new) if len(old) == 1 else []
+    run = store.load(_path(archive, new[-1]))
+    limits, limits_verdict = _limits(settings, run, whole=question.whole)
+    changes: list[Change] = []
+    if not problem:
+        asked = {"tolerance": tolerance, "confidence": confidence, "metric": question.metric}
+        changes = that_stand(judge_changes(old, new, history, **asked), 1 - confidence, question.correct)
+    return Judgement(
+        profile=settings.profile,
+        baseline=tuple(one.name for one in old),
+        history=len(history),
+        current=tuple(one.name for one in new),
+        began=min(one.created for one in [*history, *old, *new]),
+        ended=max(one.created for one in new),
+        tolerance=tolerance,
+        confidence=confidence,
+        limits=tuple(limits),
+        changes=tuple(changes),
+        differences=tuple(differences(store.load(_path(archive, old[-1])).environment, run.environment)) if old else (),
+        warnings=tuple(one.reason for one in archive.saved.unreadable),
+        verdict=judge_together(limits_verdict, changes, [problem] if problem else []),
+    )
+
+
+def _limits(settings: Settings, run: Run, *, whole: bool) -> tuple[list[LimitVerdict], RunVerdict]:
+    """Judge a saved run by the limits in force now; where it should be `whole`, a limit not measured is missing."""
+    services = {one.service for one in settings.limits} if whole else set()
+    limits = judge_limits(settings.limits, run.measurements, services, run.failures)
+    return limits, judge_run(limits, run.failures, untimed=run.untimed)
+
+
+def _path(archive: Archive, run: RunSummary) -> Path:
+    return archive.folder / run.name
+
+
+def promote_run(root: Path, spec: str, reason: str, *, profile: str | None = None, force: bool = False) -> str:
+    """Make the run that `spec` names the baseline of its profile, and return the line that says so.
+
+    A reason is always asked for and kept. SettingsError for a run that did not pass, unless `force` is given.
+    """
+    if not reason.strip():
+        raise SettingsError('--promote needs --reason "…": it is kept, and shown with the baseline')
+    archive = open_archive(root)
+    runs = archive.select(spec, profile)
+    if len(runs) != 1:
+        raise SettingsError(f"--promote {spec}: names {len(runs)} runs; one can be the baseline")
+    run = runs[0]
+    if not (archive.folder / run.name).is_file():
+        raise SettingsError(f"--promote {spec}: not among the saved runs in {archive.folder}")
+    if run.verdict != PASSED and not force:
+        raise SettingsError(f"{run.name}: its verdict was {run.verdict}; a baseline must have passed, or add --force")
+    promotion = Promotion(
+        profile=run.profile,
+        run=run.name,
+        reason=reason.strip(),
+        promoted=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=run.verdict,
+        commit=run.commit,
+        forced=run.verdict != PASSED,
+    )
+    promote(root, promotion)
+    return f"{run.name} is now the baseline of profile {run.profile}: {promotion.reason}"
+
+
+def baselines_in_force(archive: Archive) -> list[Promotion]:
+    """Return the last promotion of each profile."""
+    return list({one.profile: one for one in archive.promotions}.values())
+
+
+def history_of(
+    archive: Archive, environ: Mapping[str, str], newest: RunSummary, pattern: str, metric: str | None = None
+) -> list[Series]:
+    """Return the series, up to the run `newest`, of the operations whose name matches `pattern` (with * and ?)."""
+    regression = read_settings(archive.root, environ, newest.profile).regression
+    runs = [*archive.before(newest, [newest]), newest]
+    wanted = [
+        msgspec.structs.replace(run, figures=[one for one in run.figures if fnmatchcase(one.operation.name, pattern)])
+        for run in runs
+    ]
+    return series_of(
+        wanted, tolerance=regression["tolerance"].value, confidence=regression["confidence"].value, metric=metric
+    )
