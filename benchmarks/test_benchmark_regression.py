@@ -1,7 +1,4 @@
-"""The present run against the last one of its profile: no benchmark has dropped out.
-
-Whether one became slower is not judged here.
-"""
+"""The present run against the saved ones: nothing became slower, and no benchmark has dropped out."""
 
 from __future__ import annotations
 
@@ -9,9 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from perf.judge.comparison import INCONCLUSIVE, REGRESSED
+from perf.report.judgement import change_in_words
 from perf.session import performance_session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perf.judge.changes import Change
     from perf.record.run import Run
 
 
@@ -29,3 +31,17 @@ def test_nothing_is_measured_no_longer(request: pytest.FixtureRequest, last_run:
 
     if before - now:
         pytest.fail(f"measured on {last_run.created} and no longer: {', '.join(sorted(before - now))}", pytrace=False)
+
+
+def test_nothing_became_slower(present_changes: Sequence[Change]) -> None:
+    """No operation is slower than its history explains by more than the profile's tolerance.
+
+    What has too short a history, or too noisy a one, has no verdict here; `invoke release-gate` passes nothing over.
+    """
+    judged = [one for one in present_changes if one.comparison and one.verdict != INCONCLUSIVE]
+    if not judged:
+        pytest.skip("no operation has a history that could tell: five runs on this machine, with these settings")
+    slower = [change_in_words(one) for one in judged if one.verdict == REGRESSED]
+
+    if slower:
+        pytest.fail(f"slower than before: {'; '.join(slower)}", pytrace=False)

@@ -60,9 +60,14 @@ class Archive:
         return any(one.profile == profile for one in self.promotions)
 
     def before(self, run: RunSummary, besides: Sequence[RunSummary]) -> list[RunSummary]:
-        """Return the newest runs before `run` that can be compared with it, without those in `besides`."""
+        """Return the newest runs before `run` that can be compared with it, without those in `besides`.
+
+        Before one that is not saved here are all.
+        """
+        names = [one.name for one in self.saved.runs]
+        older = self.saved.runs[: names.index(run.name)] if run.name in names else self.saved.runs
         taken = {one.name for one in besides}
-        older = [one for one in self.saved.runs if one.number < run.number and one.name not in taken]
+        older = [one for one in older if one.name not in taken]
         return [one for one in older if not why_not_comparable([one, run])][-HISTORY:]
 
 
@@ -145,6 +150,35 @@ def gate(root: Path, environ: Mapping[str, str], profile: str) -> Judgement:
         problem = "nothing was measured since the baseline was"
     question = Question(whole=True, correct=_at_look(len(new)))
     return _judge(archive, environ, old, new or [latest], question, problem=problem)
+
+
+def against_history(
+    root: Path, settings: Settings, present: RunSummary, limits: Sequence[LimitVerdict], verdict: RunVerdict
+) -> Judgement:
+    """Return the judgement of a run, saved or still under way, against all saved runs it can be compared with.
+
+    `limits` and `verdict` are what its own limits came to.
+    """
+    before = open_archive(root).before(present, ())
+    tolerance, confidence = (settings.regression[name].value for name in ("tolerance", "confidence"))
+    changes: list[Change] = []
+    if before:
+        changes = judge_changes(before[-1:], [present], before[:-1], tolerance=tolerance, confidence=confidence)
+        changes = that_stand(changes, 1 - confidence, holm)
+    problem = f"no earlier run of profile {present.profile} on this machine, with these settings, is saved"
+    return Judgement(
+        profile=present.profile,
+        baseline=tuple(one.name for one in before[-1:]),
+        history=max(len(before) - 1, 0),
+        current=(present.name,),
+        began=min(one.created for one in (*before, present)),
+        ended=present.created,
+        tolerance=tolerance,
+        confidence=confidence,
+        limits=tuple(limits),
+        changes=tuple(changes),
+        verdict=judge_together(verdict, changes, [] if before else [problem]),
+    )
 
 
 def _at_look(k: int) -> Callable[[Sequence[float], float], set[int]]:
@@ -237,7 +271,7 @@ def history_of(
 ) -> list[Series]:
     """Return the series, up to the run `newest`, of the operations whose name matches `pattern` (with * and ?)."""
     regression = read_settings(archive.root, environ, newest.profile).regression
-    runs = [*archive.before(newest, [newest]), newest]
+    runs = [*archive.before(newest, ()), newest]
     wanted = [
         msgspec.structs.replace(run, figures=[one for one in run.figures if fnmatchcase(one.operation.name, pattern)])
         for run in runs

@@ -6,7 +6,9 @@ import gc
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,11 +19,23 @@ from perf.errors import KnownFaultError, NotOfferedError, PerfError
 from perf.judge.schema import FILE, PROFILES
 from perf.judge.verdict import RunVerdict
 from perf.record import store
+from perf.record.index import load_summary, summarise_document
 from perf.record.run import Failure, Origin
 from perf.report.terminal import render
+from perf.report.writer import write
 from perf.services import redis_server
 from perf.services.build import installed_build
-from perf.session import SESSION, Collected, Outcome, Part, PerformanceSession, conclude, one_line, origin_of
+from perf.session import (
+    SESSION,
+    Collected,
+    Outcome,
+    Part,
+    PerformanceSession,
+    conclude,
+    one_line,
+    origin_of,
+    performance_session,
+)
 from perf.settings import read_settings
 
 if TYPE_CHECKING:
@@ -29,6 +43,7 @@ if TYPE_CHECKING:
 
     from filelock import FileLock
 
+    from perf.judge.changes import Change
     from perf.judge.thresholds import Settings
 
 _MARKERS = (
@@ -62,6 +77,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="dev",
         metavar="NAME",
         help=f"whose limits and effort to use: {', '.join(PROFILES)} (default: dev)",
+    )
+    group.addoption(
+        "--benchmark-report",
+        type=Path,
+        metavar="PATH",
+        help="where to write what changed against the saved runs, as JSON",
+    )
+    group.addoption(
+        "--perf-folder",
+        type=Path,
+        metavar="DIR",
+        help=f"where to save the run (default: {store.FOLDER})",
     )
 
 
@@ -111,6 +138,7 @@ def _argnames(mark: pytest.Mark) -> Sequence[str]:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Hand pytest-benchmark the profile's effort, which its own options and markers override."""
+    items.sort(key=lambda item: "present_changes" in getattr(item, "fixturenames", ()))  # when all is measured
     measuring = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
     if not any(_is_performance(config, item) for item in measuring):
         return
@@ -145,7 +173,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _begin(config: pytest.Config, session: PerformanceSession) -> None:
     if not _is_xdist_worker(config):
-        config.stash[_CLAIM] = store.claim(config.rootpath / store.FOLDER)
+        config.stash[_CLAIM] = store.claim(_folder(config))
+        if report := config.getoption("benchmark_report"):
+            write(report, "")  # what cannot be written is better known before measuring
+            report.unlink()
     config.stash[SESSION] = session
     for ending in (signal.SIGTERM, signal.SIGHUP):  # a cancelled job ends like Ctrl-C, cleaning up
         signal.signal(ending, signal.default_int_handler)
@@ -212,6 +243,23 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     return (yield)
 
 
+@pytest.fixture
+def present_changes(request: pytest.FixtureRequest) -> Sequence[Change]:
+    """What changed in this run against all saved runs it can be compared with; a test that asks for it runs last.
+
+    The test is skipped where this process does not know what was measured: under xdist, and with --forked.
+    """
+    from perf.judging import against_history
+
+    config = request.config
+    session = performance_session(config)
+    if session.untimed or session.forked or _is_xdist_worker(config):
+        pytest.skip("what other processes measured is not known here: run without -n and --forked")
+    outcome = conclude(session, config.stash[_COLLECTED], _pytest_benchmark_document(config))
+    present = summarise_document(msgspec.json.encode(outcome.document, enc_hook=repr), "this run")
+    return against_history(config.rootpath, session.settings, present, outcome.limits, outcome.verdict).changes
+
+
 class _Reports:
     """Takes off the tests' reports what they carry, in the one process that judges and saves."""
 
@@ -264,12 +312,29 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def _save(session: pytest.Session, outcome: Outcome) -> None:
     try:
-        path = store.save(outcome.document, session.config.rootpath / store.FOLDER)
+        path = store.save(outcome.document, _folder(session.config))
         said = f"Wrote the run to {os.path.relpath(path)}"
+        if report := session.config.getoption("benchmark_report"):
+            said += f"\n{_report(session.config, outcome, path, report)}"
     except PerfError as error:
         session.exitstatus = error.exit_code
         said = str(error)
     session.config.stash[_REPORT] += f"\n{said}"
+
+
+def _folder(config: pytest.Config) -> Path:
+    return config.getoption("perf_folder") or config.rootpath / store.FOLDER
+
+
+def _report(config: pytest.Config, outcome: Outcome, run: Path, report: Path) -> str:
+    """Write what changed against the saved runs, and return the line that says so."""
+    from perf.judging import against_history
+    from perf.report.summary import summarise
+
+    present = load_summary(run, run.name)
+    judgement = against_history(config.rootpath, _settings(config), present, outcome.limits, outcome.verdict)
+    content = msgspec.json.encode(summarise(judgement, datetime.now(UTC)))
+    return write(report, msgspec.json.format(content, indent=2).decode() + "\n")
 
 
 def _pytest_benchmark_document(config: pytest.Config) -> dict[str, Any]:

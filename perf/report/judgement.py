@@ -109,6 +109,15 @@ def _row(change: Change) -> list[object]:
     ]  # fmt: skip
 
 
+def change_in_words(change: Change) -> str:
+    """Return one change in a sentence: which operation, from what to what, and how much worse that is."""
+    operation = change.operation
+    at_once = f" at {operation.concurrency} at once" if operation.kind == "load" else ""
+    figures = f"{_figure(change.new, change.unit)} {change.metric}, was {_figure(change.old, change.unit)}"
+    worse = "" if change.worse is None else f", {change.worse:.2f} times worse"
+    return f"{operation.service} {operation.name}{at_once} ({figures}{worse})"
+
+
 def _figure(value: float | None, unit: str) -> str:
     return "-" if value is None else format_quantity(value, unit)
 

@@ -77,7 +77,7 @@ def returns(value: object) -> Callable[..., Any]:
     ],
     ids=["plan", "cache", "document"],
 )
-async def test_a_step_that_fails_fails_the_request(  # noqa: PLR0913, PLR0917 - a table of cases
+async def test_a_step_that_fails_fails_the_request(  # noqa: PLR0917 - a table of cases
     services: Services, monkeypatch: pytest.MonkeyPatch, part: str, method: str, stand_in: object, said: str
 ) -> None:
     """A request is an error as soon as one step did not do what the next builds on."""

@@ -71,7 +71,7 @@ async def test_a_flow_is_four_calls_of_claude(orchestration: Orchestration, khiv
     ],
     ids=["synthesis", "wrong analysis", "no analysis", "harmless"],
 )
-async def test_a_flow_without_its_work_is_found_out(  # noqa: PLR0913, PLR0917 - a table of cases
+async def test_a_flow_without_its_work_is_found_out(  # noqa: PLR0917 - a table of cases
     orchestration: Orchestration, answers: Path, answer: str, old: str, new: str, fault: str | None
 ) -> None:
     """When `claude` answers with something else, the flow ends and its check says what is missing."""
