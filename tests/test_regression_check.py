@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +29,8 @@ def test_the_first_run_has_nothing_to_be_compared_with(project: Pytester) -> Non
     """Without a saved run of the profile the check says so and is skipped."""
     result = run(project, "-rs", module=WRITE)
 
-    result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*no run of this profile has been saved yet*"])
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines(["*no run of this profile has been saved yet*", "*five runs on this machine*"])
 
 
 def test_a_benchmark_that_is_gone_fails_the_run_once(project: Pytester) -> None:
@@ -37,9 +39,9 @@ def test_a_benchmark_that_is_gone_fails_the_run_once(project: Pytester) -> None:
 
     gone = run(project, module=WRITE)
 
-    gone.assert_outcomes(passed=1, failed=1)
+    gone.assert_outcomes(passed=1, failed=1, skipped=1)
     gone.stdout.fnmatch_lines(["*and no longer: test_custom_performance.py::test_read*"])
-    run(project, module=WRITE).assert_outcomes(passed=2)
+    run(project, module=WRITE).assert_outcomes(passed=2, skipped=1)
 
 
 @pytest.mark.parametrize("arguments", [("-k", "write or longer"), ("test_benchmark_regression.py",)])
@@ -61,5 +63,88 @@ def test_a_damaged_last_run_is_not_passed_over(project: Pytester) -> None:
 
     result = run(project, module=WRITE)
 
-    result.assert_outcomes(passed=1, errors=1)
+    result.assert_outcomes(passed=1, errors=1, skipped=1)
     result.stdout.fnmatch_lines([f"*{newest.name}: not a saved run*"])
+
+
+def saved(project: Pytester, module: str, runs: int) -> None:
+    """Leave as many saved runs of `module` as a history of that length has."""
+    run(project, module=module)
+    (first,) = (project.path / store.FOLDER).glob("*.json")
+    for number in range(2, runs + 1):
+        shutil.copy(first, first.with_name(f"{number:04}{first.name[4:]}"))
+
+
+@pytest.mark.parametrize(("now", "outcome"), [("0.01", {"passed": 3}), ("0.02", {"passed": 2, "failed": 1})])
+def test_only_what_became_slower_fails(project: Pytester, now: str, outcome: dict[str, int]) -> None:
+    """Against five saved runs twice the time fails the run and is named; the same time passes."""
+    saved(project, WRITE, 5)
+
+    result = run(project, module=WRITE.replace("0.01", now))
+
+    assert {word: count for word, count in result.parseoutcomes().items() if word != "warnings"} == outcome
+    said = "slower than before: custom operation (20 ms median, was 10 ms, 2.00 times worse)"
+    assert (said in result.stdout.str()) == (now == "0.02")
+
+
+def test_the_check_runs_when_all_is_measured(project: Pytester) -> None:
+    """The check comes last, though its module's name does not."""
+    saved(project, WRITE, 5)
+
+    result = run(project, "-v", module=WRITE)
+
+    order = [line for line in result.outlines if "::" in line and "PASSED" in line]
+    assert "test_nothing_became_slower" in order[-1]
+
+
+def test_in_parallel_it_is_not_judged_and_says_so(project: Pytester) -> None:
+    """Under xdist a worker does not know what the others measured: the check is skipped with its reason."""
+    saved(project, WRITE, 5)
+
+    result = run(project, "-n", "1", "-rs", module=WRITE)
+
+    result.stdout.fnmatch_lines(["*what other processes measured is not known here*"])
+
+
+def test_the_report_says_what_changed(project: Pytester) -> None:
+    """`--benchmark-report` has the user's structure, with `regression_detected` as a line that grep finds."""
+    saved(project, WRITE, 5)
+
+    result = run(project, "--benchmark-report=reports/report.json", module=WRITE.replace("0.01", "0.03"))
+
+    text = (project.path / "reports" / "report.json").read_text()
+    report = json.loads(text)
+    assert '"regression_detected": true' in text
+    assert report["verdict"] == "failed"
+    (regression,) = report["regressions"]
+    assert (regression["test_name"], regression["operation_type"]) == ("custom_performance", "operation")
+    assert regression["regression_details"]["relative_change"] == pytest.approx(3, rel=0.01)
+    assert report["test_summary"]["custom_performance"]["regressions_detected"] == 1
+    assert result.ret == 1
+
+
+def test_without_a_history_the_report_is_inconclusive(project: Pytester) -> None:
+    """The first run's report detects nothing and does not call that a pass."""
+    run(project, "--benchmark-report=report.json", module=WRITE)
+
+    report = json.loads((project.path / "report.json").read_text())
+    assert (report["regression_detected"], report["verdict"]) == (False, "inconclusive")
+
+
+def test_a_report_that_cannot_be_written_stops_the_run(project: Pytester) -> None:
+    """Where the report can never be, nothing is measured: one line, exit code 2."""
+    (project.path / "taken").write_text("a file")
+
+    result = run(project, "--benchmark-report=taken/report.json", module=WRITE)
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["taken/report.json: not written: *"])
+    assert not list((project.path / store.FOLDER).glob("*.json"))
+
+
+def test_a_run_can_be_saved_elsewhere(project: Pytester) -> None:
+    """`--perf-folder` takes the run, and the usual folder stays as it was."""
+    run(project, "--perf-folder=elsewhere", module=WRITE)
+
+    assert len(list((project.path / "elsewhere").glob("*.json"))) == 1
+    assert not (project.path / store.FOLDER).exists()
