@@ -134,11 +134,11 @@ def history(_context: Context, profile: str = "", operation: str = "", metric: s
 
 
 @_command
-def alert(_context: Context, report: str = "release_performance.json") -> int:
+def alert(_context: Context, report: str = "release_performance.json") -> None:
     """Tell of the regressions in a report: to the services in PERF_ALERT_URL, else to the terminal."""
     from perf.report.alert import announce
 
-    return announce(Path(report), os.environ)
+    print(announce(Path(report), os.environ))
 
 
 @_command

@@ -35,6 +35,10 @@ class NoHistoryError(PerfError):
     exit_code = 3
 
 
+class AlertError(PerfError):
+    """An alert could not be sent; the text never holds the URL."""
+
+
 class SaveError(PerfError):
     """A run could not be saved; nothing half-written is left behind."""
 
