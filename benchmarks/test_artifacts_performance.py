@@ -91,6 +91,7 @@ async def test_parallel_fanout(async_benchmark: AwaitableBenchmark, artifacts: A
     assert len(json.loads(coordinator.registry_path.read_text())["artifacts"]) == agents
 
 
+@pytest.mark.quick
 @pytest.mark.benchmark
 async def test_timeout_overhead(async_benchmark: AwaitableBenchmark, artifacts: Artifacts) -> None:
     """What the timeout manager adds to an operation that yields once to the event loop and does no more."""

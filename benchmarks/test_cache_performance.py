@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 KIB = 1024
-SIZES = pytest.mark.parametrize("size", [KIB, 10 * KIB, 100 * KIB], ids=["1KiB", "10KiB", "100KiB"])
+SIZES = pytest.mark.parametrize(
+    "size", [pytest.param(KIB, marks=pytest.mark.quick), 10 * KIB, 100 * KIB], ids=["1KiB", "10KiB", "100KiB"]
+)
 LARGE = pytest.mark.parametrize("size", [KIB * KIB, 10 * KIB * KIB], ids=["1MiB", "10MiB"])
 REQUEST = {
     "task_description": "Add a retry to the payment client.",

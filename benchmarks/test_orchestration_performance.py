@@ -28,6 +28,7 @@ async def test_startup(async_benchmark: AwaitableBenchmark, orchestration: Orche
     assert orchestrator.orc_branch.name == f"{orchestrator.flow_name}_orchestrator"
 
 
+@pytest.mark.quick
 @pytest.mark.benchmark
 async def test_orchestrator_branch(benchmark: SyncBenchmark, orchestration: Orchestration) -> None:
     orchestrator = await orchestration.started()
@@ -54,6 +55,7 @@ async def test_simple_operation(async_benchmark: AwaitableBenchmark, orchestrati
     assert "async" in prompt
 
 
+@pytest.mark.quick
 @MICROSECONDS
 async def test_gate_field(benchmark: SyncBenchmark, orchestration: Orchestration) -> None:
     field = benchmark(orchestration.generate_gate_field, project_phase="production", is_critical_path=True, **GATES)

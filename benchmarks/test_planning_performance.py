@@ -61,6 +61,7 @@ async def test_role_selection(benchmark: SyncBenchmark, planning: Planning, text
     assert set(roles) <= set(planning.knowledge(planning.planner))
 
 
+@pytest.mark.quick
 @pytest.mark.benchmark
 async def test_consensus(benchmark: SyncBenchmark, planning: Planning) -> None:
     opinions = await planning.opinions(COMPLEX_REQUEST)

@@ -18,6 +18,7 @@ HUNDREDS_OF_MILLISECONDS = pytest.mark.benchmark(min_rounds=5)
 EVENTS = 100
 
 
+@pytest.mark.quick
 @pytest.mark.benchmark
 async def test_session_create(async_benchmark: AwaitableBenchmark, sessions: Sessions) -> None:
     orchestrator = await async_benchmark(sessions.create)

@@ -51,6 +51,7 @@ _MARKERS = (
     "memory: what operations do to memory",
     "stress: 100 workers for the profile's duration",
     "slow: takes seconds; leave out with -m 'not slow'",
+    "quick: one of the handful that `invoke quick-check` measures",
 )
 _INSTRUMENTS = {
     "async_benchmark", "performance_profiler", "load_test_runner", "memory_monitor", "performance_thresholds",

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -61,13 +62,13 @@ class Place:
             check=False,
         )
 
-    def history(self, runs: int, *, start: int = 1, factor: float = 1.0, **parts: object) -> None:
+    def history(self, runs: int, *, start: int = 1, factor: float = 1.0, **parts: Any) -> None:  # noqa: ANN401
         """Save runs whose median differs by about 1 % from one to the next, `factor` times the usual."""
         noise = random.Random(start)  # noqa: S311 - a made-up history
         for number in range(start, start + runs):
             get = 0.001 * factor * (1 + noise.gauss(0, 0.01))
             times = {"cache_get[1KiB]": [get] * 30, "cache_miss": [0.002 * (1 + noise.gauss(0, 0.01))] * 30}
-            write_run(self.runs, **{"number": number, "times": times, **parts})
+            write_run(self.runs, number=number, **{"times": times, **parts})
 
     def promote(self, spec: str = "latest") -> None:
         done = self.run("baseline", "--promote", spec, "--reason", "it is good")
@@ -177,11 +178,11 @@ def test_another_metric_can_be_asked_for(place: Place) -> None:
 
 def test_load_and_memory_have_their_direction(place: Place) -> None:
     """Less throughput is worse, and more memory is."""
-    usual = {
+    usual: dict[str, Any] = {
         "loads": {("cache_at_once", 5): {"throughput": 1000.0}},
         "memories": {"cache_memory": {"memory_per_operation": 1e6}},
     }
-    worse = {
+    worse: dict[str, Any] = {
         "loads": {("cache_at_once", 5): {"throughput": 500.0}},
         "memories": {"cache_memory": {"memory_per_operation": 2e6}},
     }
@@ -213,7 +214,7 @@ def test_differing_dependencies_are_named(place: Place) -> None:
         ({"untimed": "Tests ran in parallel under xdist"}, "Tests ran in parallel under xdist, so its figures are no"),
     ],
 )
-def test_what_cannot_be_compared_is_never_a_pass(place: Place, parts: dict[str, object], said: str) -> None:
+def test_what_cannot_be_compared_is_never_a_pass(place: Place, parts: dict[str, Any], said: str) -> None:
     """Another machine, other settings, no timings: not comparable, exit code 3, with the reason."""
     place.history(8)
     place.history(1, start=9, **parts)

@@ -26,7 +26,7 @@ def render_text(judgement: Judgement, *, only_changed: bool = False, notes: Sequ
 
     `notes` are lines to print before the verdict, such as which files were written.
     """
-    changes = _changes_table(judgement, only_changed=only_changed)
+    changes = changes_table(_shown(judgement, only_changed=only_changed), judgement.confidence)
     parts = [
         "\n".join(map(plain, _sides(judgement))),
         as_text(limits_table(judgement.limits, judgement.profile)),
@@ -45,14 +45,14 @@ def render_text(judgement: Judgement, *, only_changed: bool = False, notes: Sequ
 
 def render_markdown(judgement: Judgement, *, only_changed: bool = False) -> str:
     """Return the judgement as Markdown, the verdict first, what did not change folded away."""
-    changed = as_markdown(_changes_table(judgement, only_changed=True)) or "No operation changed."
-    everything = as_markdown(_changes_table(judgement, only_changed=False))
+    changed = as_markdown(changes_table(_shown(judgement, only_changed=True), judgement.confidence))
+    everything = as_markdown(changes_table(judgement.changes, judgement.confidence))
     parts = [
         f"## khive performance: {judgement.verdict.word}",
         escape(judgement.verdict.sentence),
         "  \n".join(map(escape, _sides(judgement))),
         as_markdown(limits_table(judgement.limits, judgement.profile)),
-        changed,
+        changed or "No operation changed.",
         as_markdown(_means_table(judgement.changes)),
         "\n".join(map(escape, _listed("Differs between the two, and may be the cause", judgement.differences))),
         "\n".join(map(escape, _listed("Note", judgement.warnings))),
@@ -79,20 +79,24 @@ def _few(names: Sequence[str]) -> str:
     return (", ".join(names[:_NAMED]) or "none") + more
 
 
-def _changes_table(judgement: Judgement, *, only_changed: bool) -> Table:
-    shown = [one for one in judgement.changes if not only_changed or one.verdict in _CHANGED]
+def _shown(judgement: Judgement, *, only_changed: bool) -> list[Change]:
+    return [one for one in judgement.changes if not only_changed or one.verdict in _CHANGED]
+
+
+def changes_table(changes: Sequence[Change], confidence: float) -> Table:
+    """Return every change with its evidence, service by service, and below them why some have no verdict."""
     return Table(
         title="Changes",
         header=["", "service", "operation", "metric", "old", "new", "change", "interval", "sees", "n", "verdict"],
-        rows=[_row(one) for one in sorted(shown, key=lambda one: one.operation.service)],
+        rows=[_row(one) for one in sorted(changes, key=lambda one: one.operation.service)],
         legend=(
             f"old, new: medians of n runs each; change: new against old; interval: where it lies with "
-            f"{judgement.confidence:.0%} confidence on either side;\n"
+            f"{confidence:.0%} confidence on either side;\n"
             "sees: the smallest change that would have been seen nine times in ten; "
             "times and memory: lower is better, throughput: higher.\n"
             "✓ passed  ✗ regressed  + improved  ? no verdict  · new"
         ),
-        notes=_reasons(shown),
+        notes=_reasons(changes),
     )
 
 

@@ -1,0 +1,87 @@
+"""The workflow and the hooks: what they may do, and that every command in them exists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/performance.yml").read_text(encoding="utf-8"))
+JOB = WORKFLOW["jobs"]["performance"]
+STEPS: list[dict[str, Any]] = JOB["steps"]
+SCRIPTS = [step["run"] for step in STEPS if "run" in step]
+
+
+def test_it_may_only_read() -> None:
+    """The token can read the code and no more, and no job asks for more."""
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert "permissions" not in JOB
+
+
+def test_forks_run_it_without_secrets() -> None:
+    """It runs on pull requests of forks, in their own context, with no secret and no token kept in the checkout."""
+    text = (ROOT / ".github/workflows/performance.yml").read_text(encoding="utf-8")
+    triggers = WORKFLOW[True]  # YAML reads the key `on` as a truth value
+
+    assert "pull_request" in triggers
+    assert "pull_request_target" not in triggers
+    assert "secrets." not in text
+    assert STEPS[0]["with"]["persist-credentials"] is False
+
+
+def test_actions_are_pinned_to_commits() -> None:
+    """Every action is named by a commit, which nobody can move."""
+    used = [step["uses"] for step in STEPS if "uses" in step]
+
+    assert used
+    assert all(re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", one) for one in used)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_nothing_is_pasted_into_a_script(script: str) -> None:
+    """What others may write (a reason, a branch's name) reaches scripts through variables only."""
+    assert "${{" not in script
+
+
+def test_the_verdict_is_last_and_by_itself() -> None:
+    """Reports are uploaded before the last step, which does nothing but end with the gate's code, or 2 without one."""
+    last = STEPS[-1]
+
+    assert last["run"] == 'exit "${CODE:-2}"'
+    assert last["env"] == {"CODE": "${{ steps.gate.outputs.code }}"}
+    assert last["if"] == STEPS[-2]["if"] == "always()"
+    assert STEPS[-2]["uses"].startswith("actions/upload-artifact@")
+
+
+@pytest.mark.parametrize(("code", "ends"), [("0", 0), ("1", 1), ("3", 3), ("", 2)])
+def test_the_verdict_step_ends_with_the_gates_code(code: str, ends: int) -> None:
+    """Run as it stands, the last step passes the gate's exit code on; without one it is no pass."""
+    done = subprocess.run(["bash", "-c", STEPS[-1]["run"]], env={"CODE": code}, check=False)
+
+    assert done.returncode == ends
+
+
+def test_only_main_saves_the_history() -> None:
+    """A pull request reads the history and leaves it as it was."""
+    (save,) = [step for step in STEPS if "actions/cache/save@" in step.get("uses", "")]
+
+    assert save["if"] == "github.ref == 'refs/heads/main' && github.event_name != 'pull_request'"
+
+
+def test_every_task_in_it_exists() -> None:
+    """Each `invoke` command of the workflow and the hooks is a task with those options."""
+    text = "\n".join([*SCRIPTS, (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")])
+    commands = re.findall(r"invoke ([a-z-]+)((?: --[a-z]+)*)", text)
+
+    assert {name for name, _ in commands} == {"release-gate", "baseline", "quick-check"}
+    for name, options in commands:
+        said = subprocess.run(
+            [sys.executable, "-m", "invoke", "--help", name], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert all(option in said for option in options.split())
