@@ -35,3 +35,9 @@ class SaveError(PerfError):
 
 class MeasurementError(PerfError):
     """A measurement was asked for in a way that cannot give a true figure."""
+
+
+class NoHistoryError(PerfError):
+    """There is nothing yet to compare with: no saved run, no earlier one, no promoted baseline."""
+
+    exit_code = 3
