@@ -123,8 +123,10 @@ def _only(spec: str, found: list[File]) -> list[File]:
 
 def _is_of(commit: str, file: File) -> bool:
     """Whether a file is of a commit, in full or in part; of one that cannot be read its name tells."""
-    is_run = isinstance(file, RunSummary)
-    words = f"{file.commit} {file.build}".split() if is_run else file.name.removesuffix(".json").split("_")[-1:]
+    if isinstance(file, RunSummary):
+        words = f"{file.commit} {file.build}".split()
+    else:
+        words = file.name.removesuffix(".json").split("_")[-1:]
     return any(_COMMIT.fullmatch(word) and word[: len(commit)] == commit[: len(word)] for word in words)
 
 
