@@ -230,6 +230,7 @@ BAD = {
     "another format": (changed(lambda run: run[SECTION].update(format=2)), "format 2, and .* format 1: update"),
     "another shape": (changed(lambda run: run.update({SECTION: {"format": "2.0"}})), "format '2.0', and .*: update"),
     "no machine": (changed(lambda run: run[SECTION]["environment"].pop("machine")), "missing required field `machine`"),
+    "made at no time": (changed(lambda run: run[SECTION].update(created="now\n")), "Invalid isoformat string: 'now"),
     "no rounds": (changed(lambda run: run["benchmarks"][0].update(stats={"data": []})), "has no rounds"),
     "a setting of 5,000 digits": (WHOLE.replace(b'"value":25', b'"value":' + b"9" * 5000), "out of range"),
     "negative load": (

@@ -8,7 +8,10 @@ import msgspec
 
 
 class PerformanceBenchmark(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of one operation; `metrics` are seconds, bytes and operations per second by name."""
+    """Figures of one operation; `metrics` are seconds, bytes and operations per second by name.
+
+    A `timestamp` without a time zone, as `datetime.now()` gives, is local time.
+    """
 
     test_name: str
     operation_type: str

@@ -9,6 +9,7 @@ import re
 import stat
 from collections import defaultdict
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -284,6 +285,7 @@ def _summary(name: str, where: str, content: bytes | None) -> RunSummary:
     document = _decoded(where, content)
     section, environment = document.section, document.section.environment
     try:
+        datetime.fromisoformat(section.created)
         figures = list(_figures(document))
     except ValueError as error:
         raise UnreadableRunError(f"{where}: {error}; delete it and measure again") from None
@@ -339,7 +341,7 @@ def _check_format(where: str, found: object) -> None:
 
 
 def _figures(document: _Document) -> Iterator[Figures]:
-    """Yield what a run measured; ValueError names the first time that cannot be one."""
+    """Yield what a run measured; ValueError tells of the first time that cannot be one."""
     rounds: dict[Operation, list[float]] = defaultdict(list)
     readings: dict[Operation, list[dict[str, Metric]]] = defaultdict(list)
     for entry in document.benchmarks:
