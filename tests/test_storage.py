@@ -106,7 +106,7 @@ def test_numbers_of_any_kind_are_kept_as_floats(storage: BenchmarkStorage) -> No
         ({"metrics": {"avg": None}}, "'avg' = None: give a finite number"),
         ({"metrics": {"avg": True}}, "'avg' = True: give a finite number"),
         ({"metrics": {"avg": [1.0]}}, "give a finite number"),
-        ({"metrics": {"avg": np.zeros((3, 3))}}, "= array([[0., 0., 0.], [0., 0., [...]: give a finite number"),
+        ({"metrics": {"avg": np.zeros((3, 3))}}, "= array([[0., 0., 0.], [0.,"),
         ({"metrics": {1: 1.0}}, "1 = 1.0: give a finite number by a name"),
         ({"metrics": [("avg", 1.0)]}, "metrics that are no dict"),
         ({"metrics": None}, "metrics that are no dict"),
