@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from perf.errors import MeasurementError, SaveError, UnreadableRunError
 from perf.record.benchmark import PerformanceBenchmark
@@ -283,6 +284,18 @@ def test_a_folder_that_is_read_only_is_named(read_only: Path) -> None:
             BenchmarkStorage(read_only).save_benchmark(benchmark())
         with pytest.raises(UnreadableRunError, match=f"{FILE}: Permission denied; make it readable"):
             load(BenchmarkStorage(read_only))
+
+
+def test_a_save_waits_for_another_to_end(
+    storage: BenchmarkStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process is saving nothing is written, for either may have to cut the file back to what it was."""
+    monkeypatch.setattr("perf.record.storage._LOCK_SECONDS", 0.01)
+
+    with FileLock(tmp_path / f".{FILE}.lock"), pytest.raises(SaveError, match="not kept"):
+        storage.save_benchmark(benchmark())
+
+    assert not (tmp_path / FILE).exists()
 
 
 SAVER = """
