@@ -29,19 +29,19 @@ class UnreadableRunError(PerfError):
     """A saved run is missing, truncated, foreign, or of a format version this suite does not know."""
 
 
-class NoHistoryError(PerfError):
-    """There is nothing to compare with: no saved run, no older one, or no baseline."""
-
-    exit_code = 3
-
-
-class AlertError(PerfError):
-    """An alert could not be sent; the text never holds the URL."""
-
-
 class SaveError(PerfError):
     """A run could not be saved; nothing half-written is left behind."""
 
 
 class MeasurementError(PerfError):
     """A measurement was asked for in a way that cannot give a true figure."""
+
+
+class NoHistoryError(PerfError):
+    """There is nothing yet to compare with: no saved run, no earlier one, no promoted baseline."""
+
+    exit_code = 3
+
+
+class AlertError(PerfError):
+    """An alert could not be sent; the text never holds the URL."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,7 +25,6 @@ from perf.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from perf.judge.changes import Change
     from perf.judge.limits import LimitVerdict
@@ -229,7 +229,7 @@ def _limits(settings: Settings, run: Run, *, whole: bool) -> tuple[list[LimitVer
 
 
 def _path(archive: Archive, run: RunSummary) -> Path:
-    return archive.folder / run.name
+    return Path(run.path) if run.path else archive.folder / run.name
 
 
 def promote_run(root: Path, spec: str, reason: str, *, profile: str | None = None, force: bool = False) -> str:

@@ -332,7 +332,7 @@ def _report(config: pytest.Config, outcome: Outcome, run: Path, report: Path) ->
     from perf.judging import against_history
     from perf.report.summary import summarise
 
-    present = load_summary(run, run.name)
+    present = load_summary(run)
     judgement = against_history(config.rootpath, _settings(config), present, outcome.limits, outcome.verdict)
     content = msgspec.json.encode(summarise(judgement, datetime.now(UTC)))
     return write(report, msgspec.json.format(content, indent=2).decode() + "\n")

@@ -66,7 +66,7 @@ def quick_check(root: Path, environ: Mapping[str, str]) -> int:
     print("Measuring a handful of fast operations …", file=sys.stderr)
     with store.claim(archive.folder), scratch_folder(prefix="khive-perf-quick-") as folder:
         path = _measure(folder, environ)
-        run, present = store.load(path), load_summary(path, "this check")
+        run, present = store.load(path), load_summary(path)
     selected = {one.operation.test for one in present.figures} | {one.origin.test for one in run.failures}
     history = archive.before(baseline, ())
     changes = judge_changes(

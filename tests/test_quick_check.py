@@ -107,7 +107,7 @@ def test_without_a_baseline_nothing_is_measured(tmp_path: Path) -> None:
     done = check(tmp_path)
 
     assert (done.returncode, done.stdout) == (3, "")
-    assert "profile dev has no baseline" in done.stderr
+    assert "no baseline of profile dev" in done.stderr
 
 
 def test_what_stops_the_measuring_is_said(place: Path) -> None:
@@ -173,6 +173,6 @@ def test_the_hook_stops_a_commit_and_says_why(place: Path) -> None:
     )
 
     assert done.returncode == 1
-    assert "profile dev has no baseline" in done.stdout
+    assert "no baseline of profile dev" in done.stdout
     assert "exit code: 3" in done.stdout
     shutil.rmtree(repository)

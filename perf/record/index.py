@@ -1,55 +1,75 @@
-"""The summary of every saved run, kept in one small file beside them, so that a thousand runs are read at once."""
+"""What is needed of every saved run, kept in one small file beside them, so that a thousand runs are read at once."""
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
+import stat
+from collections import defaultdict
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perf.errors import UnreadableRunError
-from perf.record.run import FORMAT, Metric
-from perf.record.store import write_whole
+from perf.record.run import FORMAT, SECTION, Metric, Origin
+from perf.record.store import NUMBERED, write_whole
 from perf.record.summary import Figures, Operation, RunSummary, SavedRuns, Unreadable
+from perf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-FILE = ".index.json"
-"""The index, in the folder of the runs; it can be deleted at any time."""
+INDEX = ".index"
+"""The index's name; it does not end in .json, for pytest-benchmark would list it as a run."""
 
-LARGEST = 256 * 1024 * 1024
-"""Bytes of the largest file that is read; a run of all services is about 2 MB."""
+LARGEST = 2**28
+"""Bytes beyond which a file is not read: a hundred times a run of all benchmarks under prod."""
 
-_VERSION = 1
-_NUMBERED = re.compile(r"(\d{4,})_(?:([a-z]+)_)?.*\.json")
+_VERSION = f"1 of runs of format {FORMAT}"
+_GIB = 2**30
+_PROFILE = re.compile(r"\d+_([^_]+)_")
+_NOT_FINITE = re.compile(rb"[\[:,]\s*-?(?:NaN|Infinity)")
+_NEVER = (-1, -1)
+_READABLE = "make it readable, or move it elsewhere"
 
 
-class _Stats(msgspec.Struct):
-    data: list[float]
+class _Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One file in the index, up to date while the file's size and time of change (ns) are `stamp`."""
+
+    stamp: tuple[int, int]
+    run: RunSummary | None = None
+    unreadable: Unreadable | None = None
 
 
+class _Index(msgspec.Struct, frozen=True):
+    version: str
+    files: dict[str, _Entry]
+
+
+# What a summary needs of a saved run; the decoder passes over the rest, which is most of it.
 class _Info(msgspec.Struct):
     service: str | None = None
     operation: str | None = None
 
 
+class _Stats(msgspec.Struct):
+    data: list[float] = []
+
+
 class _Benchmark(msgspec.Struct):
+    name: str
     fullname: str
+    extra_info: _Info
     stats: _Stats
-    extra_info: _Info = msgspec.field(default_factory=_Info)
-
-
-class _Origin(msgspec.Struct):
-    test: str
-    service: str
 
 
 class _Measurement(msgspec.Struct):
-    origin: _Origin
+    origin: Origin
     kind: str
     operation: str
     concurrency: int = 1
@@ -65,10 +85,23 @@ class _Machine(msgspec.Struct):
     memory_bytes: int
 
 
+class _Khive(msgspec.Struct):
+    version: str
+    commit: str | None = None
+
+
+class _Suite(msgspec.Struct):
+    commit: str | None = None
+
+
 class _Environment(msgspec.Struct):
     machine: _Machine
-    khive: dict[str, str | None] | None
-    suite: dict[str, str | None]
+    suite: _Suite
+    khive: _Khive | None = None
+
+
+class _Setting(msgspec.Struct):
+    value: Any
 
 
 class _Section(msgspec.Struct):
@@ -77,220 +110,267 @@ class _Section(msgspec.Struct):
     profile: str
     verdict: str
     environment: _Environment
-    settings: dict[str, dict[str, Any]]
+    settings: dict[str, _Setting]
     measurements: list[_Measurement]
     untimed: str | None = None
 
 
 class _Document(msgspec.Struct):
     benchmarks: list[_Benchmark]
-    khive_performance: _Section
+    section: _Section = msgspec.field(name=SECTION)
 
 
-class _Version(msgspec.Struct):
-    format: int
-
-
-class _AnyVersion(msgspec.Struct):
-    khive_performance: _Version
-
-
-class _Entry(msgspec.Struct, array_like=True):
-    """What the index holds of a file, true as long as size and time of change are the same."""
-
-    size: int
-    changed: int
-    run: RunSummary | None
-    unreadable: Unreadable | None
-
-
-class _Index(msgspec.Struct):
-    version: int
-    files: dict[str, _Entry]
-
-
-_DOCUMENTS = msgspec.json.Decoder(_Document)
+_DOCUMENT = msgspec.json.Decoder(_Document)
+_INDEX = msgspec.json.Decoder(_Index)
 
 
 def summaries(folder: Path) -> SavedRuns:
-    """Return a summary of every saved run in `folder`; what was read before comes from the index.
+    """Return a summary of every saved run in `folder`, from its index where that is up to date.
 
-    A missing, damaged or outdated index is made anew; where it cannot be written the files are read each time.
+    The index is brought up to date where it can be written. UnreadableRunError if `folder` cannot be listed.
     """
     known = _read_index(folder)
-    entries = {name: _entry(folder, name, stat, known.get(name)) for name, stat in _files(folder)}
+    files = {_text(file.name): file for file in _numbered(folder)}
+    entries = {
+        name: entry if (entry := known.get(name)) and entry.stamp == _stamp(file) else _read(name, file)
+        for name, file in files.items()
+    }
     if entries != known:
         _write_index(folder, entries)
-    found = [(name, entry) for name, entry in entries.items() if entry is not None]
-    runs = [entry.run for _, entry in found if entry.run]
-    unreadable = [entry.unreadable for _, entry in found if entry.unreadable]
+    runs = [entry.run for entry in entries.values() if entry.run]
     return SavedRuns(
         runs=sorted(runs, key=lambda run: (run.number, run.name)),
-        unreadable=sorted(unreadable, key=lambda one: (one.number, one.name)),
+        unreadable=[entry.unreadable for _, entry in sorted(entries.items()) if entry.unreadable],
     )
 
 
-def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+def load_summary(path: Path) -> RunSummary:
+    """Return the summary of the run saved at `path`; UnreadableRunError, in one line, if it is none."""
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if _NUMBERED.fullmatch(entry.name) and entry.is_file():
-                    yield entry.name, entry.stat()
-    except FileNotFoundError:
-        return
+        _, content = _contents(str(path))
     except OSError as error:
-        raise UnreadableRunError(f"{folder}: {error.strerror}") from None
-
-
-def _entry(folder: Path, name: str, stat: os.stat_result, known: _Entry | None) -> _Entry:
-    if known and (known.size, known.changed) == (stat.st_size, stat.st_mtime_ns):
-        return known
-    run, unreadable = None, None
-    try:
-        run = load_summary(folder / name, name)
-    except UnreadableRunError as error:
-        number, profile = _place(name)
-        unreadable = Unreadable(name=name, number=number, profile=profile, reason=str(error))
-    return _Entry(size=stat.st_size, changed=stat.st_mtime_ns, run=run, unreadable=unreadable)
-
-
-def load_summary(path: Path, name: str | None = None) -> RunSummary:
-    """Return the summary of the run saved at `path`, called `name` (its path); UnreadableRunError if it is none."""
-    shown = name or str(path)
-    try:
-        if (size := path.stat().st_size) > LARGEST:
-            raise UnreadableRunError(f"{shown}: too large for a saved run ({size / 1e6:.0f} MB): move it away")
-        return summarise_document(path.read_bytes(), shown)
-    except OSError as error:
-        raise UnreadableRunError(f"{shown}: {error.strerror}") from None
+        raise UnreadableRunError(f"{_plain(str(path))}: {error.strerror}; {_READABLE}") from None
+    return msgspec.structs.replace(_summary(path.name, str(path), content), path=str(path))
 
 
 def summarise_document(content: bytes, name: str) -> RunSummary:
-    """Return the summary of a run, called `name`, from what its file holds; UnreadableRunError if it is none."""
+    """Return the summary of a run, called `name`, from what its file would hold; UnreadableRunError if it is none."""
+    return _summary(name, name, content)
+
+
+def _numbered(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        version = msgspec.json.decode(content, type=_AnyVersion).khive_performance.format
-        if version != FORMAT:
-            raise UnreadableRunError(
-                f"{name}: format {version}, and this suite reads format {FORMAT}: update the suite"
-            )
-        document = _DOCUMENTS.decode(content)
-        section = document.khive_performance
-        figures = [*map(_of_benchmark, filter(_is_ours, document.benchmarks)), *_of_measurements(section.measurements)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableRunError(f"{name}: not a saved run of this suite, or damaged ({error}): move it away") from None
-    except _BadTimeError as error:
-        raise UnreadableRunError(f"{name}: {error}: move it away, or measure again") from None
-    return RunSummary(
-        number=_place(name.rpartition("/")[2])[0],
-        name=name,
-        profile=section.profile,
-        created=section.created,
-        commit=section.environment.suite.get("commit"),
-        build=_build(section.environment.khive),
-        verdict=section.verdict,
-        machine=_machine(section.environment.machine),
-        settings=_settings(section.settings),
-        untimed=section.untimed,
-        figures=_distinct(figures),
-    )
-
-
-class _BadTimeError(Exception):
-    """A time that is none."""
-
-
-def _is_ours(benchmark: _Benchmark) -> bool:
-    return benchmark.extra_info.operation is not None and bool(benchmark.stats.data)
-
-
-def _of_benchmark(benchmark: _Benchmark) -> Figures:
-    name = benchmark.fullname.rpartition("::")[2].removeprefix("test_")
-    operation = Operation(benchmark.extra_info.service or "-", name, benchmark.fullname, "latency", 1)
-    return Figures(operation, _times(benchmark.stats.data, benchmark.fullname), len(benchmark.stats.data))
-
-
-def _of_measurements(measurements: Sequence[_Measurement]) -> Iterator[Figures]:
-    for one in measurements:
-        operation = Operation(one.origin.service, _name(one), one.origin.test, one.kind, one.concurrency)
-        if one.kind != "latency":
-            yield Figures(operation, one.metrics, 0)
-        elif one.samples:
-            yield Figures(operation, _times(one.samples, one.origin.test), len(one.samples))
-
-
-def _name(one: _Measurement) -> str:
-    """Return the operation with the parameters of its test, unless they only say how many tasks there were."""
-    _, bracket, parameters = one.origin.test.rpartition("::")[2].partition("[")
-    return one.operation if parameters == f"{one.concurrency}]" else f"{one.operation}{bracket}{parameters}"
-
-
-def _times(data: Sequence[float], test: str) -> dict[str, Metric]:
-    ordered = sorted(data)
-    if not (ordered[0] > 0 and math.isfinite(ordered[-1])):
-        wrong = next(value for value in data if not (value > 0 and math.isfinite(value)))
-        raise _BadTimeError(f"{test} has a time of {wrong:g} s, and a time must be above 0 and finite")
-    mean = math.fsum(ordered) / len(ordered)
-    figures = {"median": _quantile(ordered, 0.5), "mean": mean, "min": ordered[0], "p95": _quantile(ordered, 0.95)}
-    return {name: Metric(value, "s", "lower") for name, value in figures.items()}
-
-
-def _quantile(ordered: Sequence[float], q: float) -> float:
-    """Return what `perf.distribution.percentile` does, of values in order; for few values numpy is ten times slower."""
-    position = q * (len(ordered) - 1)
-    below = int(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
-
-
-def _distinct(figures: Sequence[Figures]) -> list[Figures]:
-    """Number those that a test measured several times under one name, so that each has a history of its own."""
-    seen: dict[Operation, int] = {}
-    distinct = []
-    for one in figures:
-        times = seen[one.operation] = seen.get(one.operation, 0) + 1
-        if times > 1:
-            operation = msgspec.structs.replace(one.operation, name=f"{one.operation.name} ({times})")
-            one = Figures(operation, one.metrics, one.samples)  # noqa: PLW2901
-        distinct.append(one)
-    return distinct
-
-
-def _place(name: str) -> tuple[int, str | None]:
-    match = _NUMBERED.fullmatch(name)
-    return (int(match[1]), match[2]) if match else (0, None)
-
-
-def _build(khive: dict[str, str | None] | None) -> str:
-    if khive is None:
-        return "no khive"
-    commit = khive.get("commit")
-    return f"khive {khive.get('version')}" + (f" at {commit[:12]}" if commit else "")
-
-
-def _machine(machine: _Machine) -> str:
-    """Return what makes machines alike; not their names, for each job of a hosted CI has a new one."""
-    memory = f"{machine.memory_bytes / 2**30:.0f} GiB"
-    return f"{machine.cpus} × {machine.cpu}, {memory}, {machine.architecture}, {machine.system.partition(' ')[0]}"
-
-
-def _settings(settings: dict[str, dict[str, Any]]) -> str:
-    def text(value: object) -> str:
-        return "/".join(map(str, value)) if isinstance(value, list) else str(value)
-
-    return ", ".join(f"{name} {text(setting.get('value'))}" for name, setting in sorted(settings.items()))
+        with os.scandir(folder) as files:
+            return [file for file in files if NUMBERED.fullmatch(file.name)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UnreadableRunError(f"{folder}: {error.strerror}; name the folder that runs are saved in") from None
 
 
 def _read_index(folder: Path) -> dict[str, _Entry]:
     try:
-        index = msgspec.json.decode((folder / FILE).read_bytes(), type=_Index)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        index = _INDEX.decode((folder / INDEX).read_bytes())
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
         return {}
     return index.files if index.version == _VERSION else {}
 
 
 def _write_index(folder: Path, entries: dict[str, _Entry]) -> None:
-    """Keep the index; it is a convenience, so a folder that cannot be written to, or a full disk, is no error."""
+    with suppress(OSError):  # a read-only folder or a full disk: the next reader takes its time again
+        write_whole(folder / INDEX, msgspec.json.encode(_Index(version=_VERSION, files=entries)))
+
+
+def _stamp(file: os.DirEntry[str]) -> tuple[int, int]:
     try:
-        write_whole(folder / FILE, msgspec.json.encode(_Index(version=_VERSION, files=entries)))
-    except (OSError, UnicodeEncodeError):
-        return
+        status = file.stat()
+    except OSError:
+        return _NEVER
+    return status.st_size, status.st_mtime_ns
+
+
+def _read(name: str, file: os.DirEntry[str]) -> _Entry:
+    """Read one file; what the system refuses is tried each time again, for leave to read shows in no stamp."""
+    stamp = _NEVER
+    try:
+        stamp, content = _contents(file.path)
+        return _Entry(stamp=stamp, run=_summary(file.name, name, content))
+    except OSError as error:
+        reason = f"{_plain(name)}: {error.strerror}; {_READABLE}"
+    except UnreadableRunError as error:
+        reason = str(error)
+    number, profile = NUMBERED.fullmatch(file.name), _PROFILE.match(name)
+    unreadable = Unreadable(
+        name=name, number=int(number[1]) if number else None, profile=profile[1] if profile else None, reason=reason
+    )
+    return _Entry(stamp=stamp, unreadable=unreadable)
+
+
+def _contents(path: str) -> tuple[tuple[int, int], bytes | None]:
+    """Return a file's stamp and its bytes, None for the bytes of one that is too large to read."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a thousand paths need not be built
+        raise OSError(errno.EINVAL, "not a file")  # a pipe would be waited for
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        status = os.fstat(file.fileno())
+        return (status.st_size, status.st_mtime_ns), file.read() if status.st_size <= LARGEST else None
+
+
+def _summary(name: str, where: str, content: bytes | None) -> RunSummary:
+    where = _plain(where)
+    if name != _text(name):
+        raise UnreadableRunError(f"{where}: its name is not UTF-8 text; rename it")
+    if content is None:
+        raise UnreadableRunError(f"{where}: larger than {format_quantity(LARGEST, 'B')}; move it elsewhere")
+    document = _decoded(where, content)
+    section, environment = document.section, document.section.environment
+    try:
+        datetime.fromisoformat(section.created)
+        figures = list(_figures(document))
+    except ValueError as error:
+        raise UnreadableRunError(f"{where}: {error}; delete it and measure again") from None
+    number = NUMBERED.fullmatch(name)
+    return RunSummary(
+        number=int(number[1]) if number else 0,
+        name=name,
+        profile=section.profile,
+        created=section.created,
+        commit=environment.suite.commit,
+        build=_build(environment.khive),
+        verdict=section.verdict,
+        machine=_machine(environment.machine),
+        settings=", ".join(f"{key} {_value(setting.value)}" for key, setting in sorted(section.settings.items())),
+        untimed=section.untimed,
+        figures=figures,
+    )
+
+
+def _decoded(where: str, content: bytes) -> _Document:
+    foreign = f"{where}: not a saved run of this suite"
+    if not content:
+        raise UnreadableRunError(f"{where}: the file is empty; delete it and measure again")
+    try:
+        if not content.isascii():
+            content.decode()  # the decoder does not look at the text it passes over
+        document = _DOCUMENT.decode(content)
+    except UnicodeDecodeError:
+        raise UnreadableRunError(f"{foreign} (it is not UTF-8 text); delete it or move it elsewhere") from None
+    except RecursionError:
+        raise UnreadableRunError(f"{foreign} (it is nested too deeply); delete it or move it elsewhere") from None
+    except msgspec.ValidationError as error:
+        _check_format(where, _format(content))
+        raise UnreadableRunError(f"{foreign} ({error}); delete it or move it elsewhere") from None
+    except msgspec.DecodeError as error:
+        why = "it holds NaN or Infinity" if _NOT_FINITE.search(content) else f"it is cut short or damaged: {error}"
+        raise UnreadableRunError(f"{foreign} ({why}); delete it and measure again") from None
+    _check_format(where, document.section.format)
+    return document
+
+
+def _format(content: bytes) -> object:
+    """Return the format version that a document of another shape states."""
+    try:
+        return msgspec.json.decode(content)[SECTION]["format"]
+    except (KeyError, TypeError, msgspec.MsgspecError, RecursionError):
+        return FORMAT
+
+
+def _check_format(where: str, found: object) -> None:
+    if found != FORMAT:
+        raise UnreadableRunError(f"{where}: format {found!r}, and this suite reads format {FORMAT}: update the suite")
+
+
+def _figures(document: _Document) -> Iterator[Figures]:
+    """Yield what a run measured; ValueError tells of the first time that cannot be one."""
+    rounds: dict[Operation, list[float]] = defaultdict(list)
+    readings: dict[Operation, list[dict[str, Metric]]] = defaultdict(list)
+    for entry in document.benchmarks:
+        info = entry.extra_info
+        if info.service is not None and info.operation is not None:
+            name = entry.name.removeprefix("test_")
+            if not entry.stats.data:
+                raise ValueError(f"{_plain(entry.fullname)} has no rounds")
+            rounds[Operation(info.service, name, entry.fullname, info.operation, "latency", 1)] += entry.stats.data
+    for one in document.section.measurements:
+        name = one.operation if one.kind == "load" else one.operation + _parameters(one.origin.test)
+        key = Operation(one.origin.service, name, one.origin.test, one.operation, one.kind, one.concurrency)
+        if one.samples:
+            rounds[key] += one.samples
+        if one.metrics:
+            readings[key].append(one.metrics)
+    for key, samples in rounds.items():
+        yield Figures(key, _latency(key, samples), len(samples))
+    for key, found in readings.items():
+        yield Figures(key, _checked(key, found[0] if len(found) == 1 else _medians(found)), 0)
+
+
+def _parameters(test: str) -> str:
+    function = test.partition("::")[2]
+    return function[function.find("[") :] if function.endswith("]") else ""
+
+
+def _latency(key: Operation, samples: list[float]) -> dict[str, Metric]:
+    ordered, total = sorted(samples), sum(samples)
+    if ordered[0] <= 0.0 or total == math.inf:
+        wrong = ordered[0] if ordered[0] <= 0.0 else ordered[-1]
+        raise ValueError(f"{_plain(key.test)} has a round of {wrong:g} s, which no time can be")
+    figures = {
+        "median": _quantile(ordered, 0.5),
+        "mean": total / len(ordered),
+        "min": ordered[0],
+        "p95": _quantile(ordered, 0.95),
+    }
+    return {name: Metric(value, "s", "lower") for name, value in figures.items()}
+
+
+def _quantile(ordered: Sequence[float], q: float) -> float:
+    """Return what `perf.distribution.percentile` does, of few values ten times as fast."""
+    index, part = divmod(q * (len(ordered) - 1), 1.0)
+    low = ordered[int(index)]
+    return low + (ordered[int(index) + 1] - low) * part if part else low
+
+
+def _medians(readings: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
+    """Return the median of each metric over several readings of the same."""
+    names = {name: metric for reading in readings for name, metric in reading.items()}
+    return {
+        name: Metric(
+            _quantile(sorted(one[name].value for one in readings if name in one), 0.5), metric.unit, metric.better
+        )
+        for name, metric in names.items()
+    }
+
+
+def _checked(key: Operation, metrics: dict[str, Metric]) -> dict[str, Metric]:
+    for name, metric in metrics.items():
+        if metric.unit == "s" and metric.value < 0.0:
+            raise ValueError(f"{_plain(key.test)} has a {_plain(name)} of {metric.value:g} s, which no time can be")
+    return metrics
+
+
+def _build(khive: _Khive | None) -> str:
+    if khive is None:
+        return "no khive"
+    return f"khive {khive.version}" + (f" at {khive.commit}" if khive.commit else "")
+
+
+def _machine(machine: _Machine) -> str:
+    """Return what must be equal for two machines to be alike; hosted ones get a new name each time."""
+    system = machine.system.partition(" ")[0]
+    return f"{machine.cpus} × {machine.cpu}, {round(machine.memory_bytes / _GIB)} GiB, {machine.architecture}, {system}"
+
+
+def _value(value: object) -> str:
+    """Return a setting's value, the same for 2 and 2.0: a file and a variable write them differently."""
+    if isinstance(value, list):
+        return "/".join(_value(one) for one in value)
+    return f"{value:.12g}" if isinstance(value, int | float) else str(value)
+
+
+def _text(name: str) -> str:
+    """Return a file's name, with what in it is no text written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(text: str) -> str:
+    """Return a name as it can stand in a line."""
+    return text if text.isprintable() else repr(text)

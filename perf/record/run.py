@@ -25,7 +25,7 @@ SECTION = "khive_performance"
 CATEGORIES = ("benchmark", "scalability", "memory", "stress")
 
 
-class Metric(msgspec.Struct, frozen=True):
+class Metric(msgspec.Struct, frozen=True, gc=False):
     """One figure; `unit` is "s", "B", "1/s", "%" or "1", `better` is "lower" or "higher"."""
 
     value: float

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 FOLDER = ".khive/performance/benchmarks"
 """Where runs are saved, below the folder the suite runs in."""
 
-_NUMBERED = re.compile(r"(\d{4,})_.*\.json")
+NUMBERED = re.compile(r"(\d{4,})_.*\.json")
+"""The names of saved runs; no other file in the folder is one."""
+
 _LOCK_SECONDS = 60
 
 
@@ -59,7 +61,7 @@ def save(document: dict[str, Any], folder: Path) -> Path:
 def newest(folder: Path, profile: str) -> Run | None:
     """Return the newest run of `profile` saved in `folder`, None when there is none; UnreadableRunError as `load`."""
     runs = {
-        int(match[1]): path for path in folder.glob(f"*_{profile}_*.json") if (match := _NUMBERED.fullmatch(path.name))
+        int(match[1]): path for path in folder.glob(f"*_{profile}_*.json") if (match := NUMBERED.fullmatch(path.name))
     }
     return load(runs[max(runs)]) if runs else None
 
@@ -93,7 +95,7 @@ def _encode(document: dict[str, Any]) -> bytes:
 
 
 def _next_number(folder: Path) -> int:
-    names = (match for path in folder.iterdir() if (match := _NUMBERED.fullmatch(path.name)))
+    names = (match for path in folder.iterdir() if (match := NUMBERED.fullmatch(path.name)))
     return max((int(match[1]) for match in names), default=0) + 1
 
 
@@ -105,6 +107,7 @@ def _label(document: dict[str, Any]) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
+    """Put `content` in the place of what is at `path`, all of it or, with an OSError, nothing."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:

@@ -7,16 +7,17 @@ import msgspec
 from perf.record.run import Metric  # noqa: TC001 - msgspec reads the annotation
 
 
-class Operation(msgspec.Struct, frozen=True, array_like=True):
+class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is measured, the same in every run: its history's key.
 
-    `test` is the test's id, `name` what a report calls it (`cache_get[1KiB]`), `kind` and `concurrency` are those of
-    a Measurement.
+    `test` is the test's id, `name` what a report calls it (`cache_get[10KiB]`), `kind` and `concurrency` as in a
+    Measurement.
     """
 
     service: str
     name: str
     test: str
+    operation: str
     kind: str
     concurrency: int
 
@@ -24,8 +25,9 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
 class Figures(msgspec.Struct, frozen=True, array_like=True):
     """One operation's figures in one run.
 
-    `metrics` of times are `median`, `mean`, `min` and `p95` of `samples` rounds, in seconds; of load and memory tests
-    those of the measurement, with `samples` 0.
+    `metrics` of a latency measurement are `median`, `mean`, `min`, `p95` (seconds, lower is better); of others those
+    of the measurement. `samples` is how many rounds they rest on (0 for others). Of what a run measured more than
+    once in the same way, the rounds are pooled, and other metrics are the medians of the measurements.
     """
 
     operation: Operation
@@ -34,9 +36,11 @@ class Figures(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved run: `number` and `name` are those of its file, `commit` the suite's, `build` khive's version and commit.
+    """A saved run without its rounds.
 
-    `machine` and `settings` are texts: runs with equal ones can be compared. `untimed` as in Run.
+    `number` and `name` are those of its file (0 where its name has none); `commit` is the suite's, `build` khive's
+    version and commit in words. `machine` and `settings` are texts: equal texts are comparable. `untimed` as in Run.
+    `path` is where it lies, "" in the folder it was found in.
     """
 
     number: int
@@ -50,13 +54,17 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     settings: str
     untimed: str | None
     figures: list[Figures]
+    path: str = ""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A file that is named like a run and is none, for a `reason` of one line; `profile` is what its name says."""
+    """A file among the runs that is none; `number` and `profile` are those of its name, None where it has none.
+
+    `reason` is one line that begins with the name and ends with what to do.
+    """
 
     name: str
-    number: int
+    number: int | None
     profile: str | None
     reason: str
 
