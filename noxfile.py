@@ -53,13 +53,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def evaluate(session: nox.Session) -> None:
+    """Measure how often verdicts are wrong, beside other tools' rules. After `--`: `--data DIR`, `--quick`."""
+    session.install("-e", ".", "-c", "constraints/pinned.txt")
+    session.run("python", "-m", "evaluation", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style with ruff and types with mypy."""
     groups = nox.project.dependency_groups(PROJECT, "tests", "lint")
     session.install("-e", ".", *groups, "-c", "constraints/pinned.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "perf", "benchmarks", "tests", "noxfile.py")
+    session.run("mypy", "perf", "benchmarks", "evaluation", "tests", "noxfile.py", "tasks.py")
 
 
 def _pytest(session: nox.Session, *arguments: str) -> None:

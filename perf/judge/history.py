@@ -41,7 +41,8 @@ def change_points(values: Sequence[float], *, tolerance: float = 0.05, confidenc
     Every split of up to 100 neighbouring values is tried with the rank-sum test of Wilcoxon (1945), its greatest
     statistic held against the distribution of the greatest of all splits of values in random order, so that a series
     without a step is given one with a chance of at most 1 - `confidence`; then each side of a step by itself
-    (binary segmentation). Values that depend on the one before count for less, by Bartlett's factor (1935). A level
+    (binary segmentation). Where values evidently depend on the one before, each counts for less, by Bartlett's factor
+    (1935); in short series that shows too late, and up to 3 % are given a step where the correlation is 0.5. A level
     is a median, so an outlier makes no step. A step needs 3 values on either side to be found, and mostly 5. Raises
     MeasurementError on a value that is not positive and finite.
     """
@@ -51,10 +52,17 @@ def change_points(values: Sequence[float], *, tolerance: float = 0.05, confidenc
     if reason := bad_time(values):
         raise MeasurementError(f"change points: {reason}")
     logs = np.log(np.asarray(values, dtype=float))
-    windows = _windows(len(logs))
-    alpha = (1 - confidence) / len(windows)
-    found = sorted({index for start, end in windows for index in _splits(logs, start, end, alpha)})
+    found = _found(logs, 1 - confidence, 1.0)
+    if found and (share := _independence(logs, found)) < 1:
+        found = _found(logs, 1 - confidence, share)
     return _steps(logs, found, math.log1p(tolerance))
+
+
+def _found(logs: NDArray[np.float64], alpha: float, share: float) -> list[int]:
+    """Return where the series splits, of statistics of which only `share` counts."""
+    windows = _windows(len(logs))
+    splits = (_splits(logs, start, end, alpha / len(windows), share) for start, end in windows)
+    return sorted({index for found in splits for index in found})
 
 
 def _windows(length: int) -> list[tuple[int, int]]:
@@ -65,17 +73,17 @@ def _windows(length: int) -> list[tuple[int, int]]:
     return [(min(start, length - _WINDOW), min(start, length - _WINDOW) + _WINDOW) for start in starts]
 
 
-def _splits(logs: NDArray[np.float64], start: int, end: int, alpha: float) -> list[int]:
+def _splits(logs: NDArray[np.float64], start: int, end: int, alpha: float, share: float) -> list[int]:
     """Return the indices at which `logs[start:end]` is split, by binary segmentation."""
     length = end - start
     if length < 2 * _FEWEST:
         return []
     statistics = _rank_sums(logs[start:end])
     split = int(abs(statistics).argmax())
-    if abs(statistics[split]) * _independence(logs[start:end], split + _FEWEST) <= _critical(length, alpha):
+    if abs(statistics[split]) * share <= _critical(length, alpha):
         return []
     index = start + split + _FEWEST
-    return [*_splits(logs, start, index, alpha), index, *_splits(logs, index, end, alpha)]
+    return [*_splits(logs, start, index, alpha, share), index, *_splits(logs, index, end, alpha, share)]
 
 
 def _rank_sums(logs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,12 +99,12 @@ def _rank_sums(logs: NDArray[np.float64]) -> NDArray[np.float64]:
     return (sums - (n - before) * (n + 1) / 2) / spread  # type: ignore[no-any-return]
 
 
-def _independence(logs: NDArray[np.float64], split: int) -> float:
-    """Return the share of the statistic that is left when each value depends on the one before: 1 where none does."""
+def _independence(logs: NDArray[np.float64], found: Sequence[int]) -> float:
+    """Return the share of a statistic that is left when each value depends on the one before: 1 where none does."""
     import numpy as np
 
-    parts = [part - np.median(part) for part in (logs[:split], logs[split:])]
-    ranks = np.argsort(np.argsort(np.concatenate(parts))).astype(float)
+    residuals = np.concatenate([part - np.median(part) for part in np.split(logs, found)])
+    ranks = np.argsort(np.argsort(residuals)).astype(float)
     ranks -= ranks.mean()
     lag = float((ranks[1:] * ranks[:-1]).sum() / (ranks * ranks).sum())
     evident = min(max(lag - 1 / math.sqrt(len(logs)), 0.0), 0.9)
