@@ -286,8 +286,9 @@ def _summary(name: str, where: str, content: bytes | None) -> RunSummary:
     section, environment = document.section, document.section.environment
     try:
         datetime.fromisoformat(section.created)
+        settings = ", ".join(f"{key} {_value(setting.value)}" for key, setting in sorted(section.settings.items()))
         figures = list(_figures(document))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableRunError(f"{where}: {error}; delete it and measure again") from None
     number = NUMBERED.fullmatch(name)
     return RunSummary(
@@ -299,7 +300,7 @@ def _summary(name: str, where: str, content: bytes | None) -> RunSummary:
         build=_build(environment.khive),
         verdict=section.verdict,
         machine=_machine(environment.machine),
-        settings=", ".join(f"{key} {_value(setting.value)}" for key, setting in sorted(section.settings.items())),
+        settings=settings,
         untimed=section.untimed,
         figures=figures,
     )
@@ -373,7 +374,7 @@ def _latency(key: Operation, samples: list[float]) -> dict[str, Metric]:
     ordered, total = sorted(samples), sum(samples)
     if ordered[0] <= 0.0 or total == math.inf:
         wrong = ordered[0] if ordered[0] <= 0.0 else ordered[-1]
-        raise ValueError(f"{_plain(key.test)} has a round of {wrong:g} s, which no time can be")
+        raise ValueError(f"{_plain(key.test)} has a round of {wrong:g} s, which it cannot be")
     figures = {
         "median": _quantile(ordered, 0.5),
         "mean": total / len(ordered),
@@ -403,8 +404,9 @@ def _medians(readings: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
 
 def _checked(key: Operation, metrics: dict[str, Metric]) -> dict[str, Metric]:
     for name, metric in metrics.items():
-        if metric.unit == "s" and metric.value < 0.0:
-            raise ValueError(f"{_plain(key.test)} has a {_plain(name)} of {metric.value:g} s, which no time can be")
+        if (metric.unit == "s" and metric.value < 0.0) or math.isinf(metric.value):
+            figure = f"{metric.value:g} {_plain(metric.unit)}"
+            raise ValueError(f"{_plain(key.test)} has a {_plain(name)} of {figure}, which it cannot be")
     return metrics
 
 
