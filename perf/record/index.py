@@ -27,7 +27,7 @@ INDEX = ".index"
 """The index's name; it does not end in .json, for pytest-benchmark would list it as a run."""
 
 LARGEST = 2**28
-"""Bytes beyond which a file is not read: a hundred times a run of all benchmarks under prod."""
+"""Bytes beyond which a file is not read: a hundred times what a run of all fast benchmarks takes."""
 
 _VERSION = f"1 of runs of format {FORMAT}"
 _GIB = 2**30
