@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from perf.distribution import percentile
 from perf.errors import UnreadableRunError
-from perf.record import index
+from perf.record import index, store
 from perf.record.index import INDEX, load_summary, summaries
 from perf.record.run import SECTION, Measurement, Metric, Origin
 from perf.record.summary import Figures, Operation, SavedRuns
@@ -128,6 +128,31 @@ def test_what_was_measured_twice_is_one_operation(tmp_path: Path) -> None:
     assert memory.metrics == {"memory_growth": Metric(30.0, "B", "lower")}
 
 
+def test_figures_beyond_numbers_do_not_break_the_index(tmp_path: Path) -> None:
+    """A median that no number can hold, of the largest and the smallest there are, is refused as a time would be."""
+    whole = document(memories={"cache_set": {"memory_growth": 1.7e308}})
+    measurements = whole[SECTION]["measurements"]
+    measurements.append(msgspec.json.decode(msgspec.json.encode(measurements[0]).replace(b"1.7e308", b"-1.7e308")))
+    write(tmp_path, whole)
+
+    assert "has a memory_growth of inf B, which it cannot be" in only_reason(tmp_path)
+
+
+def test_a_summary_leaves_nothing_out(tmp_path: Path) -> None:
+    """Every measurement that the store loads from a run is in its summary, under its own key."""
+    path = write_run(
+        tmp_path,
+        recorded={"cache_miss": [0.5]},
+        loads={("cache_get", tasks): {"throughput": 900.0} for tasks in (1, 5)},
+        memories={"cache_set": {"memory_growth": 1.0}},
+    )
+
+    measured = [(one.origin.test, one.kind, one.operation, one.concurrency) for one in store.load(path).measurements]
+
+    keys = [one.operation for one in figures(tmp_path)]
+    assert [(key.test, key.kind, key.operation, key.concurrency) for key in keys] == measured
+
+
 def test_a_test_without_a_successful_operation_has_no_figures(tmp_path: Path) -> None:
     """An operation that only failed is missing from the summary; it is no reason to refuse the rest of the run."""
     write_run(tmp_path, recorded={"cache_miss": []}, times={"cache_get": [0.1]})
@@ -234,11 +259,12 @@ BAD = {
     "made at no time": (changed(lambda run: run[SECTION].update(created="now\n")), "Invalid isoformat string: 'now"),
     "no rounds": (changed(lambda run: run["benchmarks"][0].update(stats={"data": []})), "has no rounds"),
     "a setting of 5,000 digits": (WHOLE.replace(b'"value":25', b'"value":' + b"9" * 5000), "out of range"),
+    "a setting nested deeply": (WHOLE.replace(b'"value":25', b'"value":' + b"[" * 800 + b"]" * 800), "recursion"),
     "negative load": (
         msgspec.json.encode(document(loads={("cache_get", 5): {"p95_response_time": -1.0}})),
         "has a p95_response_time of -1 s",
     ),
-    "zero": (timed(b"0.0"), "has a round of 0 s, which no time can be; delete it and measure again"),
+    "zero": (timed(b"0.0"), "has a round of 0 s, which it cannot be; delete it and measure again"),
     "too small": (timed(b"1e-400"), "has a round of 0 s"),
     "negative": (timed(b"-0.5"), "has a round of -0.5 s"),
     "NaN": (timed(b"NaN"), "it holds NaN or Infinity"),
@@ -249,6 +275,21 @@ BAD = {
     "null time": (timed(b"null"), "Expected `float`, got `null`"),
     "text": (timed(b'"0.1"'), "Expected `float`, got `str`"),
 }
+
+
+@given(place=st.integers(0, len(WHOLE) - 1), other=st.binary(max_size=3))
+def test_no_damage_is_an_exception(place: int, other: bytes) -> None:
+    """Whatever byte of a run is lost or replaced, it is read, or refused in one line, and never anything else."""
+    damaged = WHOLE[:place] + other + WHOLE[place + 1 :]
+
+    try:
+        index._summary("0001_dev.json", "0001_dev.json", damaged)  # noqa: SLF001
+        said = "0001_dev.json: it can be read"
+    except UnreadableRunError as error:
+        said = str(error)
+
+    assert said.startswith("0001_dev.json: ")
+    assert said.isprintable()
 
 
 @pytest.mark.parametrize(("content", "reason"), BAD.values(), ids=BAD)
@@ -307,6 +348,15 @@ def test_leave_to_read_is_noticed(tmp_path: Path) -> None:
         path.chmod(0o644)
 
         assert len(summaries(folder).runs) == 1
+
+
+def test_a_number_beyond_all_runs_is_none(tmp_path: Path) -> None:
+    """A name of more digits than a run's number can have is passed over, as no run's."""
+    write_run(tmp_path, name=f"{'9' * 100}_dev_x.json")
+    write_run(tmp_path, number=999_999_999_999_999_999)
+
+    assert [run.number for run in summaries(tmp_path).runs] == [999_999_999_999_999_999]
+    assert (tmp_path / INDEX).exists()
 
 
 def test_a_name_that_is_no_text_does_not_break_the_index(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ INDEX = ".index"
 """The index's name; it does not end in .json, for pytest-benchmark would list it as a run."""
 
 LARGEST = 2**28
-"""Bytes beyond which a file is not read: a hundred times a run of all benchmarks under prod."""
+"""Bytes beyond which a file is not read: a hundred times what a run of all fast benchmarks takes."""
 
 _VERSION = f"1 of runs of format {FORMAT}"
 _GIB = 2**30
@@ -225,8 +225,9 @@ def _summary(name: str, where: str, content: bytes | None) -> RunSummary:
     section, environment = document.section, document.section.environment
     try:
         datetime.fromisoformat(section.created)
+        settings = ", ".join(f"{key} {_value(setting.value)}" for key, setting in sorted(section.settings.items()))
         figures = list(_figures(document))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableRunError(f"{where}: {error}; delete it and measure again") from None
     number = NUMBERED.fullmatch(name)
     return RunSummary(
@@ -238,7 +239,7 @@ def _summary(name: str, where: str, content: bytes | None) -> RunSummary:
         build=_build(environment.khive),
         verdict=section.verdict,
         machine=_machine(environment.machine),
-        settings=", ".join(f"{key} {_value(setting.value)}" for key, setting in sorted(section.settings.items())),
+        settings=settings,
         untimed=section.untimed,
         figures=figures,
     )
@@ -312,7 +313,7 @@ def _latency(key: Operation, samples: list[float]) -> dict[str, Metric]:
     ordered, total = sorted(samples), sum(samples)
     if ordered[0] <= 0.0 or total == math.inf:
         wrong = ordered[0] if ordered[0] <= 0.0 else ordered[-1]
-        raise ValueError(f"{_plain(key.test)} has a round of {wrong:g} s, which no time can be")
+        raise ValueError(f"{_plain(key.test)} has a round of {wrong:g} s, which it cannot be")
     figures = {
         "median": _quantile(ordered, 0.5),
         "mean": total / len(ordered),
@@ -342,8 +343,9 @@ def _medians(readings: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
 
 def _checked(key: Operation, metrics: dict[str, Metric]) -> dict[str, Metric]:
     for name, metric in metrics.items():
-        if metric.unit == "s" and metric.value < 0.0:
-            raise ValueError(f"{_plain(key.test)} has a {_plain(name)} of {metric.value:g} s, which no time can be")
+        if (metric.unit == "s" and metric.value < 0.0) or math.isinf(metric.value):
+            figure = f"{metric.value:g} {_plain(metric.unit)}"
+            raise ValueError(f"{_plain(key.test)} has a {_plain(name)} of {figure}, which it cannot be")
     return metrics
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOLDER = ".khive/performance/benchmarks"
 """Where runs are saved, below the folder the suite runs in."""
 
-NUMBERED = re.compile(r"(\d{4,})_.*\.json")
+NUMBERED = re.compile(r"(\d{4,18})_.*\.json")
 """The names of saved runs; no other file in the folder is one."""
 
 _LOCK_SECONDS = 60
