@@ -70,7 +70,7 @@ def _shuffled(series: Sequence[Values]) -> Source:
     return draw
 
 
-def _p_value(history: Values, new: Sequence[float], tolerance: float = 0.03) -> float:
+def _p_value(history: Values, new: Sequence[float], tolerance: float = 0.02) -> float:
     found = compare_to_history(list(history), list(new), tolerance=tolerance)
     return 1.0 if found.p_value is None else found.p_value
 
@@ -82,7 +82,7 @@ def _one_run(name: str, source: Source, trials: int) -> Table:
     p_values = {
         f: np.array([_p_value(history, [f * value]) for history, value in windows]) for f in (1, 1.05, 1.1, 1.2)
     }
-    rows = [_row("ours, tolerance 3 %, confidence 99 %", {f: p < 0.01 for f, p in p_values.items()}, [])]
+    rows = [_row("ours, tolerance 2 %, confidence 99 %", {f: p < 0.01 for f, p in p_values.items()}, [])]
     for rule_name, rule in HISTORY_RULES.items():
         found = {f: np.array([rule(history, f * value) for history, value in windows]) for f in p_values}
         equal = np.quantile(p_values[1], found[1].mean(), method="lower")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ENOUGH = 5
 """Values at the present level below which its spread is not known."""
 
+_ADVICE = "runs differ more by chance than the tolerance allows for: measure this build again, each run adds evidence"
 _FEWEST = 3  # values on either side of a step
 _WINDOW = 100  # values tested together
 _FLOOR = 0.006  # spread of the logs of two runs, at the least: no quieter machine was seen
@@ -203,7 +204,7 @@ def compare_to_history(
         tolerance=tolerance,
         confidence=confidence,
         sign=sign,
-        advice=_advice(slower, faster),
+        advice=_ADVICE,
     )
 
 
@@ -214,7 +215,3 @@ def _half_spreads(level: NDArray[np.float64]) -> tuple[float, float]:
     deviations = level - np.median(level)
     halves = (np.maximum(deviations, 0.0), np.minimum(deviations, 0.0))
     return tuple(math.hypot(math.sqrt(float((half**2).sum()) * 2 / (len(level) - 1)), _FLOOR) for half in halves)  # type: ignore[return-value]
-
-
-def _advice(slower: float, faster: float) -> str:
-    return f"runs differ by {max(slower, faster):.1%} by chance: measure this build again, each run adds evidence"

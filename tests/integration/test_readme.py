@@ -26,19 +26,24 @@ def test_first_block_is_the_two_commands() -> None:
 
 @pytest.mark.parametrize("command", HOW_TO)
 def test_how_to_command_works(command: str, clone: Clone, main_job: subprocess.CompletedProcess[str]) -> None:
-    """Each how-to command, run as it stands in the README, ends well."""
+    """Each how-to command, run as it stands in the README, ends well; a task that judges may say that it cannot yet."""
     assert main_job.returncode == 0
 
     done = clone.run(command, PERF_STRESS_DURATION_SEC="1")
 
-    assert done.returncode == 0, done.stdout[-3000:]
+    judges = command.startswith(("invoke compare", "invoke release-gate", "invoke quick-check"))
+    assert done.returncode in ({0, 1, 3} if judges else {0}), done.stdout[-3000:]
+    assert "Traceback" not in done.stdout
+    if judges:
+        words = {0: "passed", 1: "failed", 3: "inconclusive"}
+        assert done.stdout.splitlines()[-1] == f"verdict: {words[done.returncode]}", done.stdout[-3000:]
 
 
 def test_example_benchmarks_are_measured_and_judged(clone: Clone) -> None:
     """The README's benchmarks run with the README's limits, each of them is measured, and the run passes."""
     example, thresholds = clone.path / "benchmarks" / "test_notes_performance.py", clone.path / "thresholds.toml"
     before = thresholds.read_text()
-    example.write_text(blocks("python")[0])
+    example.write_text(blocks("python")[1])
     thresholds.write_text(before + blocks("toml")[1])
     try:
         done = clone.run("nox -t dev -- -k notes")
@@ -62,12 +67,13 @@ def test_example_of_percentiles_is_a_valid_table() -> None:
     assert [limit.statistic for limit in limits if limit.name == "cache_get_ms"] == ["p50", "p95", "p99"]
 
 
-def test_example_of_the_library_runs(clone: Clone, tmp_path: Path) -> None:
-    """The README's use of the library without pytest runs, its assertion included."""
+@pytest.mark.parametrize("index", [0, 2])
+def test_example_of_the_library_runs(clone: Clone, tmp_path: Path, index: int) -> None:
+    """The README's uses of the library without pytest run, their assertions included."""
     script = tmp_path / "example.py"
-    script.write_text(blocks("python")[1])
+    script.write_text(blocks("python")[index])
 
-    done = clone.run(f".nox/perf-dev/bin/python {script}")
+    done = clone.run(f"cd {tmp_path} && {clone.path}/.nox/perf-dev/bin/python {script}")
 
     assert done.returncode == 0, done.stdout
 
