@@ -14,8 +14,10 @@ from perf import PerformanceBenchmark, RegressionDetector, change_points
 from perf.judge.history import compare_to_history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from evaluation.data import Values
 
@@ -105,7 +107,7 @@ def _one_run(name: str, source: Source, trials: int) -> Table:
     )
 
 
-def _row(name: str, found: dict[float, Sequence[bool]], equal: list[str]) -> list[str]:
+def _row(name: str, found: Mapping[float, NDArray[np.bool_]], equal: list[str]) -> list[str]:
     hits = list(found.values())
     return [name, rate(int(np.sum(hits[0])), len(hits[0])), *map(share, hits[1:]), *(equal or ["", "", ""])]
 

@@ -29,7 +29,8 @@ def tables(data: Path | None, *, quick: bool) -> Iterator[Table]:
 
 
 def _regressed(old: Sequence[Values], new: Sequence[Values], tolerance: float, *, paired: bool) -> bool:
-    return compare_samples(old, new, tolerance=tolerance, paired=paired).verdict == "regressed"
+    sides = [[list(one) for one in side] for side in (old, new)]
+    return compare_samples(*sides, tolerance=tolerance, paired=paired).verdict == "regressed"
 
 
 def _testbed(data: Path) -> Table:

@@ -66,7 +66,7 @@ def rustc_perf(history: Values, value: float) -> bool:
     """rustc-perf: a step from the run before above Q3 + 3 IQR of the steps of the history."""
     steps = abs(np.diff(np.log(history)))
     q1, q3 = np.quantile(steps, [0.25, 0.75])
-    return math.log(value / float(history[-1])) > q3 + 3 * (q3 - q1)
+    return bool(math.log(value / float(history[-1])) > q3 + 3 * (q3 - q1))
 
 
 def median_mad(history: Values, value: float) -> bool:

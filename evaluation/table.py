@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,6 @@ def rate(k: int, n: int) -> str:
     return f"{k / n:.1%} (≤ {bound(k, n):.1%})"
 
 
-def share(hits: Sequence[bool]) -> str:
+def share(hits: Collection[Any]) -> str:
     """Return the share of `hits` in whole percents."""
     return f"{sum(map(bool, hits)) / len(hits):.0%}"
