@@ -14,7 +14,7 @@ from perf.errors import NoHistoryError, SettingsError, UnreadableRunError
 from perf.judge.causes import differences
 from perf.judge.changes import benjamini_hochberg, holm, judge_changes, that_stand, why_not_comparable
 from perf.judge.gate import Judgement, judge_together
-from perf.judge.limits import PASSED, judge_limits
+from perf.judge.limits import BROKEN, INCONCLUSIVE, KNOWN_FAULT, PASSED, judge_limits
 from perf.judge.series import series_of
 from perf.judge.verdict import judge_run
 from perf.record import store
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from perf.judge.verdict import RunVerdict
     from perf.record.run import Run
     from perf.record.summary import RunSummary, SavedRuns
+
+_GRAVITY = {BROKEN: 3, PASSED: 2, INCONCLUSIVE: 1, KNOWN_FAULT: 1}
 
 HISTORY = 100
 """How many runs before the baseline are looked at: its level is that of the newest."""
@@ -198,8 +200,8 @@ def _judge(
     tolerance = settings.regression["tolerance"].value if question.tolerance is None else question.tolerance
     confidence = settings.regression["confidence"].value
     history = archive.before(old[0], new) if len(old) == 1 else []
-    run = store.load(_path(archive, new[-1]))
-    limits, limits_verdict = _limits(settings, run, whole=question.whole)
+    runs = {one.name: store.load(_path(archive, one)) for one in new}
+    limits, limits_verdict = _limits(settings, list(runs.values()), whole=question.whole)
     changes: list[Change] = []
     if not problem:
         asked = {"tolerance": tolerance, "confidence": confidence, "metric": question.metric}
@@ -215,17 +217,36 @@ def _judge(
         confidence=confidence,
         limits=tuple(limits),
         changes=tuple(changes),
-        differences=tuple(differences(store.load(_path(archive, old[-1])).environment, run.environment)) if old else (),
-        warnings=tuple(one.reason for one in archive.saved.unreadable),
+        differences=tuple(_differences(archive, old[-1], runs[new[-1].name])) if old else (),
+        warnings=(*_failed(runs), *(one.reason for one in archive.saved.unreadable)),
         verdict=judge_together(limits_verdict, changes, [problem] if problem else []),
     )
 
 
-def _limits(settings: Settings, run: Run, *, whole: bool) -> tuple[list[LimitVerdict], RunVerdict]:
-    """Judge a saved run by the limits in force now; where it should be `whole`, a limit not measured is missing."""
+def _limits(settings: Settings, runs: Sequence[Run], *, whole: bool) -> tuple[list[LimitVerdict], RunVerdict]:
+    """Judge saved runs by the limits in force now: each must hold in every run that measured it.
+
+    Where the runs should be `whole`, a limit that none of them measured is missing. A failed test of any run counts.
+    """
     services = {one.service for one in settings.limits} if whole else set()
-    limits = judge_limits(settings.limits, run.measurements, services, run.failures)
-    return limits, judge_run(limits, run.failures, untimed=run.untimed)
+    verdicts = [judge_limits(settings.limits, run.measurements, services, run.failures) for run in runs]
+    limits = [max(same, key=lambda one: _GRAVITY.get(one.verdict, 0)) for same in zip(*verdicts, strict=True)]
+    failures = [one for run in runs for one in run.failures]
+    untimed = next((run.untimed for run in runs if run.untimed), None)
+    return limits, judge_run(limits, failures, untimed=untimed)
+
+
+def _differences(archive: Archive, old: RunSummary, new: Run) -> list[str]:
+    return differences(store.load(_path(archive, old)).environment, new.environment)
+
+
+def _failed(runs: Mapping[str, Run]) -> list[str]:
+    return [
+        f"{name}: {one.origin.operation} failed: {one.reason}"
+        for name, run in runs.items()
+        for one in run.failures
+        if one.kind == "failed"
+    ]
 
 
 def _path(archive: Archive, run: RunSummary) -> Path:

@@ -40,6 +40,12 @@ tolerance = 0.2
 confidence = 0.99
 """
 
+FAILURE = {
+    "origin": {"test": "t.py::test_cache_set", "service": "cache", "category": "benchmark", "operation": "cache_set"},
+    "kind": "failed",
+    "reason": "AssertionError: no",
+}
+
 
 class Place:
     """A folder with settings and the tasks, as a user's checkout."""
@@ -495,6 +501,34 @@ def test_more_runs_of_a_build_add_to_its_evidence(place: Place) -> None:
     assert isinstance(current, list)
     assert len(current) == 4
     assert done.returncode == 1
+
+
+def test_a_rerun_replaces_no_broken_limit_and_no_failed_test(place: Place) -> None:
+    """A limit broken, or a test failed, in one run of a build stays so however well the next one goes."""
+    place.history(8)
+    place.promote()
+    slow = [0.001] * 20 + [0.006] * 10
+    write_run(place.runs, number=9, commit="cccccccccccc", times={"cache_get[1KiB]": slow, "cache_miss": [0.002] * 30})
+    place.history(1, start=10, commit="cccccccccccc")
+    broken = gate(place)
+    place.history(1, start=11, commit="dddddddddddd", failures=[FAILURE])
+    place.history(1, start=12, commit="dddddddddddd")
+    failed = gate(place)
+
+    assert (broken.returncode, "1 limit broken" in broken.stdout) == (1, True), broken.stdout
+    assert (failed.returncode, "1 test failed" in failed.stdout) == (1, True), failed.stdout
+    assert "- 0011_dev_20261124T120113_dddddddddddd.json: cache_set failed: AssertionError: no" in failed.stdout
+
+
+def test_a_part_of_a_build_is_completed_by_another_run(place: Place) -> None:
+    """What one run of the build did not measure another may have: together they are whole."""
+    place.history(8)
+    place.promote()
+    for number, name in ((9, "cache_get[1KiB]"), (10, "cache_miss")):
+        seconds = 0.001 if number == 9 else 0.002
+        write_run(place.runs, number=number, commit="cccccccccccc", times={name: [seconds] * 30})
+
+    assert gate(place).returncode == 0
 
 
 def test_the_summary_of_a_ci_step_is_added_to(place: Place) -> None:

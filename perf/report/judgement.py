@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MARKS = {PASSED: "✓", IMPROVED: "+", REGRESSED: "✗", INCONCLUSIVE: "?", MISSING: "?", NOT_COMPARABLE: "?", NEW: "·"}
 _CHANGED = {REGRESSED, IMPROVED, NEW, MISSING, NOT_COMPARABLE}
 _NAMED = 4
+_WIDE_OPEN = 10.0
 
 
 def render_text(judgement: Judgement, *, only_changed: bool = False, notes: Sequence[str] = ()) -> str:
@@ -105,11 +106,12 @@ def _row(change: Change) -> list[object]:
     at_once = f", {operation.concurrency} at once" if operation.kind == "load" else ""
     interval = _interval(evidence.low, evidence.high) if evidence else "-"
     sees = evidence.smallest_detectable if evidence else None
+    runs = f"{change.old_runs}, {change.new_runs}"
     return [
         _MARKS[change.verdict], operation.service, f"{operation.name}{at_once}", change.metric,
         _figure(change.old, change.unit), _figure(change.new, change.unit),
         "-" if change.ratio is None else f"{change.ratio - 1:+.1%}",
-        interval, "-" if sees is None else f"{sees:.1%}", f"{change.old_runs}, {change.new_runs}", change.verdict,
+        interval, "-" if sees is None else _percent(sees).removeprefix("+"), runs, change.verdict,
     ]  # fmt: skip
 
 
@@ -127,7 +129,12 @@ def _figure(value: float | None, unit: str) -> str:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{low - 1:+.1%} … {high - 1:+.1%}"
+    return "-" if low is None or high is None else f"{_percent(low - 1)} … {_percent(high - 1)}"
+
+
+def _percent(change: float) -> str:
+    """Return a relative change in percents; what few runs leave wide open is not written out."""
+    return f"{change:+.1%}" if change < _WIDE_OPEN else f"> {_WIDE_OPEN:.0%}"
 
 
 def _reasons(changes: Sequence[Change]) -> list[str]:
