@@ -121,7 +121,10 @@ def history(_context: Context, profile: str = "", operation: str = "", metric: s
     """List saved runs, and draw each operation's history with its steps; `--operation` names some, with * and ?."""
     from perf.judging import baselines_in_force, history_of, open_archive
     from perf.report.history import render_runs, render_series
+    from perf.settings import read_settings
 
+    if profile:
+        read_settings(ROOT, os.environ, profile)
     archive = open_archive(ROOT)
     names = {one.run for one in baselines_in_force(archive)}
     runs = [one for one in archive.saved.runs if profile in {"", one.profile}]

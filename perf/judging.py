@@ -106,10 +106,20 @@ def compare(
     Without `baseline` that is the promoted run of the profile, or else the run before. NoHistoryError when there is
     none, UnreadableRunError when a run that was asked for cannot be read.
     """
+    if profile:
+        read_settings(root, environ, profile)  # a profile that is none is better said than sought
     archive = open_archive(root)
     new = archive.select(current or "latest", profile)
-    old = archive.select(baseline, new[-1].profile) if baseline else _default_baseline(archive, new)
+    old = _without(archive.select(baseline, new[-1].profile), new) if baseline else _default_baseline(archive, new)
     return _judge(archive, environ, old, new, question)
+
+
+def _without(old: Sequence[RunSummary], new: Sequence[RunSummary]) -> list[RunSummary]:
+    """Return the runs of `old` that are not in `new`: against itself no run is slower."""
+    names = {one.name for one in new}
+    if rest := [one for one in old if one.name not in names]:
+        return rest
+    raise NoHistoryError(f"{new[-1].name} would be compared with itself: name another --baseline or --current")
 
 
 def _default_baseline(archive: Archive, new: Sequence[RunSummary]) -> list[RunSummary]:
@@ -130,6 +140,7 @@ def gate(root: Path, environ: Mapping[str, str], profile: str) -> Judgement:
     Each further run is a further look at the same question, so look k spends 1 / (k (k + 1)) of the error that the
     confidence allows. UnreadableRunError when any run of the profile cannot be read: the newest may be among them.
     """
+    read_settings(root, environ, profile)
     archive = open_archive(root)
     unreadable = [one for one in archive.saved.unreadable if one.profile in {profile, None}]
     if unreadable:

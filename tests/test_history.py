@@ -23,12 +23,12 @@ def dependent(random: np.random.Generator, length: int, lag: float = 0.5) -> lis
     return list(np.exp(values))
 
 
-@pytest.mark.parametrize("length", [12, 30, 60, 100, 250])
+@pytest.mark.parametrize("length", [12, 30, 60, 100, 250, 600])
 def test_no_step_is_seen_where_there_is_none(length: int) -> None:
-    """At most 1 % of 300 series without a step are given one: 9 would be too many."""
+    """At most 1 % of 300 series without a step are given one, at no tolerance: 9 would be too many."""
     random = np.random.default_rng(length)
 
-    assert sum(bool(change_points(noise(random, length))) for _ in range(300)) < 9
+    assert sum(bool(change_points(noise(random, length), tolerance=0.0)) for _ in range(300)) < 9
 
 
 @pytest.mark.parametrize("length", [12, 30, 100])
@@ -37,6 +37,13 @@ def test_runs_that_depend_on_each_other_make_few_steps(length: int) -> None:
     random = np.random.default_rng(length)
 
     assert sum(bool(change_points(dependent(random, length))) for _ in range(300)) < 19
+
+
+def test_in_a_long_series_dependence_shows() -> None:
+    """Of 200 series of 250 runs correlated by 0.5 few are given a step, at no tolerance; unallowed for, most would be."""
+    random = np.random.default_rng(250)
+
+    assert sum(bool(change_points(dependent(random, 250), tolerance=0.0)) for _ in range(200)) < 20
 
 
 @pytest.mark.parametrize("length", [20, 60, 100])
