@@ -40,7 +40,7 @@ def test_runs_that_depend_on_each_other_make_few_steps(length: int) -> None:
 
 
 def test_in_a_long_series_dependence_shows() -> None:
-    """Of 200 series of 250 runs correlated by 0.5 few are given a step, at no tolerance; unallowed for, most would be."""
+    """Of 200 series of 250 runs correlated by 0.5 few are given a step: unallowed for, most would be."""
     random = np.random.default_rng(250)
 
     assert sum(bool(change_points(dependent(random, 250), tolerance=0.0)) for _ in range(200)) < 20

@@ -44,9 +44,8 @@ def change_points(values: Sequence[float], *, tolerance: float = 0.05, confidenc
     without a step is given one with a chance of at most 1 - `confidence`; then each side of a step by itself
     (binary segmentation). Where values evidently depend on the one before, each counts for less, by Bartlett's factor
     (1935); in short series that shows too late: of 30 values correlated by 0.5 one series in six is split, and only the
-    tolerance keeps most of that out. A level
-    is a median, so an outlier makes no step. A step needs 3 values on either side to be found, and mostly 5. Raises
-    MeasurementError on a value that is not positive and finite.
+    tolerance keeps most of that out. A level is a median, so an outlier makes no step. A step needs 3 values on either
+    side to be found, and mostly 5. Raises MeasurementError on a value that is not positive and finite.
     """
     import numpy as np
 
