@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -56,6 +57,22 @@ def test_half_a_microsecond_is_no_regression() -> None:
     slow = judged([run(n, 2e-6) for n in range(9)], [run(9, 6e-6)])
 
     assert [quick.verdict, slow.verdict] == ["passed", "regressed"]
+
+
+def test_five_quiet_runs_are_no_proof_among_noisy_neighbours() -> None:
+    """Where others' runs differ by half, one run 1.6 times as slow has no verdict; among quiet ones it has."""
+    quiet = [0.00198, 0.00199, 0.00197, 0.00196, 0.00197]
+    noisy = [0.07, 0.07, 0.13, 0.07, 0.08]
+    for neighbour, verdict in ((quiet, "regressed"), (noisy, "inconclusive")):
+        old = [two(n, quiet[n], neighbour[n]) for n in range(5)]
+        changes = judge_changes(old[-1:], [two(9, 0.00314, neighbour[0])], old[:-1], tolerance=0.2, confidence=0.99)
+        assert changes[0].verdict == verdict
+
+
+def two(number: int, seconds: float, neighbour: float) -> RunSummary:
+    return msgspec.structs.replace(
+        run(number), figures=[*run(number, seconds).figures, *run(number, neighbour, name="cache_set").figures]
+    )
 
 
 def test_memory_of_nothing_can_be_compared() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
 from perf.judge.comparison import INCONCLUSIVE, REGRESSED, Comparison, compare_samples
-from perf.judge.history import compare_to_history
+from perf.judge.history import compare_to_history, usual_spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from perf.record.run import Metric
     from perf.record.summary import Operation, RunSummary
@@ -84,7 +85,8 @@ def judge_changes(
     incomparable = why_not_comparable([*baseline, *current])
     before, after = _collect([*history, *baseline], metric), _collect(current, metric)
     expected = _collect(baseline, metric)
-    compare = compare_to_history if history or len(current) == 1 or len(baseline) == 1 else _compare_sets
+    sets = not history and len(current) > 1 and len(baseline) > 1
+    spreads = {} if sets else _spreads(before)
     changes = []
     for key in [*after, *(key for key in expected if key not in after)]:
         operation, name = key
@@ -110,8 +112,9 @@ def judge_changes(
         elif reason := _units_differ([*old, *new]) or incomparable:
             change = replace(change, verdict=NOT_COMPARABLE, reason=reason)
         else:
-            comparison = compare(
-                *([floored(one.value, one.unit) for one in side] for side in (old, new)),
+            comparison = (_compare_sets if sets else partial(compare_to_history, spread=spreads[operation.kind]))(
+                _values(old),
+                _values(new),
                 tolerance=tolerance,
                 confidence=confidence,
                 higher_is_better=one.better == HIGHER,
@@ -174,6 +177,19 @@ def _renamed(missing: Operation, measured: Collection[tuple[Operation, str]]) ->
 def floored(value: float, unit: str) -> float:
     """Return `value`, or its unit's floor where it is smaller; always above 0."""
     return max(value, FLOORS.get(unit, _ABOVE_ZERO))
+
+
+def _values(figures: Sequence[Metric]) -> list[float]:
+    return [floored(one.value, one.unit) for one in figures]
+
+
+def _spreads(before: Mapping[tuple[Operation, str], Sequence[Metric]]) -> dict[str, float]:
+    """Return what runs usually differ by, for each kind of measurement."""
+    kinds = {operation.kind for operation, _ in before}
+    return {
+        kind: usual_spread([_values(figures) for (operation, _), figures in before.items() if operation.kind == kind])
+        for kind in kinds
+    }
 
 
 def _compare_sets(
