@@ -59,14 +59,23 @@ def test_half_a_microsecond_is_no_regression() -> None:
     assert [quick.verdict, slow.verdict] == ["passed", "regressed"]
 
 
-def test_five_quiet_runs_are_no_proof_among_noisy_neighbours() -> None:
-    """Where others' runs differ by half, one run 1.6 times as slow has no verdict; among quiet ones it has."""
+def test_five_quiet_runs_are_no_proof_among_disturbed_ones() -> None:
+    """Where other operations had a run far out, one run 1.6 times as slow is a suspect; a second one confirms it."""
     quiet = [0.00198, 0.00199, 0.00197, 0.00196, 0.00197]
     noisy = [0.07, 0.07, 0.13, 0.07, 0.08]
-    for neighbour, verdict in ((quiet, "regressed"), (noisy, "inconclusive")):
+    for neighbour, runs, verdict in ((quiet, 1, "regressed"), (noisy, 1, "inconclusive"), (noisy, 2, "regressed")):
         old = [two(n, quiet[n], neighbour[n]) for n in range(5)]
-        changes = judge_changes(old[-1:], [two(9, 0.00314, neighbour[0])], old[:-1], tolerance=0.2, confidence=0.99)
+        new = [two(9 + n, 0.00325, neighbour[0]) for n in range(runs)]
+        changes = judge_changes(old[-1:], new, old[:-1], tolerance=0.2, confidence=0.99)
         assert changes[0].verdict == verdict
+
+
+def test_one_run_a_third_slower_is_a_suspect() -> None:
+    """However quiet its history, one run must be 1.4 times as slow to be believed; two that are a third slower are."""
+    old = [run(n, 0.001 * (1 + 0.001 * n)) for n in range(9)]
+
+    assert judged(old, [run(9, 0.00135)]).reason.startswith("suspect: slower, but disturbed runs")
+    assert judged(old, [run(9, 0.00135), run(10, 0.00136)]).verdict == "regressed"
 
 
 def two(number: int, seconds: float, neighbour: float) -> RunSummary:

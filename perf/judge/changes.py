@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
 from perf.judge.comparison import INCONCLUSIVE, REGRESSED, Comparison, compare_samples
-from perf.judge.history import compare_to_history, usual_spread
+from perf.judge.history import compare_to_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,6 +29,8 @@ FLOORS = {"s": 1e-6, "B": 4096.0}
 
 HIGHER = "higher"
 _ABOVE_ZERO = 1e-9
+_FARTHER = 1.5
+_ONE_RUN = math.log(1.4)  # by at least as much: the first disturbed run comes without warning
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +87,8 @@ def judge_changes(
     before, after = _collect([*history, *baseline], metric), _collect(current, metric)
     expected = _collect(baseline, metric)
     sets = not history and len(current) > 1 and len(baseline) > 1
-    spreads = {} if sets else _spreads(before)
+    compare = _compare_sets if sets else compare_to_history
+    farthest = {} if sets else _farthest(before)
     changes = []
     for key in [*after, *(key for key in expected if key not in after)]:
         operation, name = key
@@ -112,15 +114,15 @@ def judge_changes(
         elif reason := _units_differ([*old, *new]) or incomparable:
             change = replace(change, verdict=NOT_COMPARABLE, reason=reason)
         else:
-            comparison = (_compare_sets if sets else partial(compare_to_history, spread=spreads[operation.kind]))(
-                _values(old),
-                _values(new),
+            comparison = compare(
+                *([floored(one.value, one.unit) for one in side] for side in (old, new)),
                 tolerance=tolerance,
                 confidence=confidence,
                 higher_is_better=one.better == HIGHER,
             )
             reason = "; ".join(comparison.warnings)
             change = replace(change, verdict=comparison.verdict, comparison=comparison, reason=reason)
+            change = change if sets else _confirmed(change, farthest[operation.kind])
         changes.append(change)
     return changes
 
@@ -179,17 +181,29 @@ def floored(value: float, unit: str) -> float:
     return max(value, FLOORS.get(unit, _ABOVE_ZERO))
 
 
-def _values(figures: Sequence[Metric]) -> list[float]:
-    return [floored(one.value, one.unit) for one in figures]
+def _farthest(before: Mapping[tuple[Operation, str], Sequence[Metric]]) -> dict[str, float]:
+    """Return how far (log) any run of any operation lay on the slow side of its median, for each kind of measurement."""
+    farthest: dict[str, float] = {}
+    for (operation, _), figures in before.items():
+        sign = -1 if figures[-1].better == HIGHER else 1
+        logs = [sign * math.log(floored(one.value, one.unit)) for one in figures]
+        farthest[operation.kind] = max(farthest.get(operation.kind, 0.0), max(logs) - median(logs))
+    return farthest
 
 
-def _spreads(before: Mapping[tuple[Operation, str], Sequence[Metric]]) -> dict[str, float]:
-    """Return what runs usually differ by, for each kind of measurement."""
-    kinds = {operation.kind for operation, _ in before}
-    return {
-        kind: usual_spread([_values(figures) for (operation, _), figures in before.items() if operation.kind == kind])
-        for kind in kinds
-    }
+def _confirmed(change: Change, farthest: float) -> Change:
+    """Return a regression as it is when its runs are too far out to be disturbed ones, else as a suspect.
+
+    Five quiet runs of an operation are no proof that the sixth cannot be disturbed as those of others were. One run
+    must lie half as far again as any run of any operation lay by chance, k runs together 1 / k of that.
+    """
+    least = _FARTHER * farthest / change.new_runs
+    if change.new_runs == 1:
+        least = max(least, _ONE_RUN)
+    if change.verdict != REGRESSED or change.worse is None or math.log(change.worse) > least:
+        return change
+    reason = "suspect: slower, but disturbed runs lie as far out here: measure this build again, each run adds evidence"
+    return replace(change, verdict=INCONCLUSIVE, reason=reason)
 
 
 def _compare_sets(

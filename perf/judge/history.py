@@ -21,7 +21,6 @@ ENOUGH = 5
 """Values at the present level below which its spread is not known."""
 
 _ADVICE = "runs differ more by chance than the tolerance allows for: measure this build again, each run adds evidence"
-_BORROWED = 5
 _FEWEST = 3  # values on either side of a step
 _WINDOW = 100  # values tested together
 _FLOOR = 0.006  # spread of the logs of two runs, at the least: no quieter machine was seen
@@ -173,15 +172,13 @@ def compare_to_history(
     tolerance: float = 0.05,
     confidence: float = 0.99,
     higher_is_better: bool = False,
-    spread: float = 0.0,
 ) -> Comparison:
     """Judge one or more new figures (one a run) against the present level of a history of such figures.
 
     The present level is the median since the last change point. How much slower a run is by chance is taken from the
     slower half of that level alone, how much faster from the faster half, for noise mostly goes one way; the bounds
     are those of a prediction interval with Student's t, at half the degrees of freedom, for half the values made it.
-    `spread`, what runs of any operation there differ by (`usual_spread`), counts like five values more: five quiet runs
-    are no proof that the sixth cannot be a disturbed one. With fewer than 5 values at that level there is no verdict.
+    With fewer than 5 values at that level there is no verdict.
     """
     import numpy as np
 
@@ -198,12 +195,12 @@ def compare_to_history(
     if n < ENOUGH:
         few = f"{n} run{'s' * (n > 1)} at the present level, {ENOUGH} are needed to know its spread: measure again"
         return inconclusive(few, math.exp(sign * slowdown))
-    slower, faster = (_with_usual(one, n, spread) for one in _half_spreads(sign * level))
+    slower, faster = _half_spreads(sign * level)
     width = math.sqrt((_MEDIAN**2 if k > 2 else 1.0) / k + _MEDIAN**2 / n)  # noqa: PLR2004 - of two it is the mean
     return judge_interval(
         slowdown,
         (width * slower, width * faster),
-        (n - 1 + (_BORROWED if spread else 0)) / 2,
+        (n - 1) / 2,
         tolerance=tolerance,
         confidence=confidence,
         sign=sign,
@@ -212,28 +209,9 @@ def compare_to_history(
 
 
 def _half_spreads(level: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the root mean square deviation from the median of a level's slower half, and of its faster half."""
+    """Return the root mean square deviation from the median of the slower half of a level, and of its faster half."""
     import numpy as np
 
     deviations = level - np.median(level)
-    slower, faster = (
-        math.hypot(math.sqrt(float((half**2).sum()) * 2 / (len(level) - 1)), _FLOOR)
-        for half in (np.maximum(deviations, 0.0), np.minimum(deviations, 0.0))
-    )
-    return slower, faster
-
-
-def usual_spread(histories: Sequence[Sequence[float]]) -> float:
-    """Return what runs differ by, over all operations: the root mean square of log deviations from their medians.
-
-    Of operations with at least 3 positive figures, each counting the same; 0 when there is none.
-    """
-    import numpy as np
-
-    logs = [np.log(one) for one in histories if len(one) >= _FEWEST]
-    squares = [float(((one - np.median(one)) ** 2).sum()) / (len(one) - 1) for one in logs]
-    return math.sqrt(sum(squares) / len(squares)) if squares else 0.0
-
-
-def _with_usual(own: float, n: int, usual: float) -> float:
-    return math.sqrt((n * own**2 + _BORROWED * usual**2) / (n + _BORROWED)) if usual else own
+    halves = (np.maximum(deviations, 0.0), np.minimum(deviations, 0.0))
+    return tuple(math.hypot(math.sqrt(float((half**2).sum()) * 2 / (len(level) - 1)), _FLOOR) for half in halves)  # type: ignore[return-value]
