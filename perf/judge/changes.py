@@ -182,7 +182,7 @@ def floored(value: float, unit: str) -> float:
 
 
 def _farthest(before: Mapping[tuple[Operation, str], Sequence[Metric]]) -> dict[str, float]:
-    """Return how far (log) any run of any operation lay on the slow side of its median, for each kind of measurement."""
+    """Return, by kind of measurement, how far (log) any run of any operation lay on the slow side of its median."""
     farthest: dict[str, float] = {}
     for (operation, _), figures in before.items():
         sign = -1 if figures[-1].better == HIGHER else 1
