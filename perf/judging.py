@@ -14,7 +14,7 @@ from perf.errors import NoHistoryError, SettingsError, UnreadableRunError
 from perf.judge.causes import differences
 from perf.judge.changes import benjamini_hochberg, holm, judge_changes, that_stand, why_not_comparable
 from perf.judge.gate import Judgement, judge_together
-from perf.judge.limits import BROKEN, INCONCLUSIVE, KNOWN_FAULT, PASSED, judge_limits
+from perf.judge.limits import PASSED, judge_limits, over_runs
 from perf.judge.series import series_of
 from perf.judge.verdict import judge_run
 from perf.record import store
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from perf.judge.verdict import RunVerdict
     from perf.record.run import Run
     from perf.record.summary import RunSummary, SavedRuns
-
-_GRAVITY = {BROKEN: 3, PASSED: 2, INCONCLUSIVE: 1, KNOWN_FAULT: 1}
 
 HISTORY = 100
 """How many runs before the baseline are looked at: its level is that of the newest."""
@@ -241,7 +239,7 @@ def _limits(settings: Settings, runs: Sequence[Run], *, whole: bool) -> tuple[li
     """
     services = {one.service for one in settings.limits} if whole else set()
     verdicts = [judge_limits(settings.limits, run.measurements, services, run.failures) for run in runs]
-    limits = [max(same, key=lambda one: _GRAVITY.get(one.verdict, 0)) for same in zip(*verdicts, strict=True)]
+    limits = over_runs(verdicts)
     failures = [one for run in runs for one in run.failures]
     untimed = next((run.untimed for run in runs if run.untimed), None)
     return limits, judge_run(limits, failures, untimed=untimed)

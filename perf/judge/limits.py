@@ -19,6 +19,7 @@ INCONCLUSIVE = "inconclusive"
 MISSING = "missing"
 NOT_SELECTED = "not selected"
 KNOWN_FAULT = "known fault"
+_GRAVITY = {BROKEN: 3, PASSED: 2, INCONCLUSIVE: 1, KNOWN_FAULT: 1}
 NO_TIMINGS = frozenset({"growth", "per operation", "count"})
 """Statistics that can be judged where tests run beside each other and slow each other."""
 
@@ -61,6 +62,14 @@ def judge_limits(
         verdict = judges.get(limit.statistic, _latency)(limit, own)
         verdicts.append(verdict or _unmeasured(limit, expected_services, failures))
     return verdicts
+
+
+def over_runs(verdicts: Sequence[Sequence[LimitVerdict]]) -> list[LimitVerdict]:
+    """Return one verdict for each limit, of those that several runs gave it in the same order.
+
+    It is broken when any run broke it, whatever the others did; what one run did not measure another may have.
+    """
+    return [max(same, key=lambda one: _GRAVITY.get(one.verdict, 0)) for same in zip(*verdicts, strict=True)]
 
 
 def _unmeasured(limit: Limit, expected_services: Collection[str], failures: Sequence[Failure]) -> LimitVerdict:
