@@ -75,6 +75,15 @@ def test_the_users_own_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / FOLDER / FILE).exists()
 
 
+def test_a_folder_may_be_named_by_text(tmp_path: Path) -> None:
+    """A folder given as text is the folder of that path, as in the README's example."""
+    one = benchmark()
+
+    BenchmarkStorage(str(tmp_path)).save_benchmark(one)
+
+    assert load(BenchmarkStorage(tmp_path)) == [one]
+
+
 def test_benchmarks_come_oldest_first_of_the_days_asked_for(storage: BenchmarkStorage) -> None:
     """They are ordered by their time, not by when they were saved, and older ones than asked for are left out."""
     zone = timezone(timedelta(hours=-5))

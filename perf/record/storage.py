@@ -43,8 +43,8 @@ _LINE = msgspec.json.Decoder(_Line)
 class BenchmarkStorage:
     """Benchmarks in a folder, by default the one that runs are saved in, below the folder the suite runs in."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = Path(FOLDER) if folder is None else folder
+    def __init__(self, folder: Path | str = FOLDER) -> None:
+        self._folder = Path(folder)
 
     def save_benchmark(self, benchmark: PerformanceBenchmark) -> None:
         """Keep `benchmark` as one line more, whole or not at all.
