@@ -53,6 +53,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def ab(session: nox.Session) -> None:
+    """Compare two khive builds in lockstep. After `--`: `--baseline SPEC --current SPEC`, and `--help` for the rest."""
+    session.install("-e", ".", "uv", "-c", "constraints/pinned.txt")
+    session.run("python", "-m", "perf.ab", *session.posargs, interrupt_timeout=SECONDS_TO_CLEAN_UP)
+
+
+@nox.session
 def evaluate(session: nox.Session) -> None:
     """Measure how often verdicts are wrong, beside other tools' rules. After `--`: `--data DIR`, `--quick`."""
     session.install("-e", ".", "-c", "constraints/pinned.txt")

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from perf.judge.gate import Judgement
+    from perf.record.ab import PairedRun
 
 ROOT = Path.cwd()
+FORMATS = ("table", "markdown", "json")
 GATE_REPORTS = ("release_performance.json", "release_performance.md", "release_performance.xml")
 
 
@@ -52,31 +54,39 @@ def compare(
     format: str = "table",  # noqa: A002 - the option's name
     output: str = "",
     only_changed: bool = False,  # noqa: FBT001, FBT002 - invoke makes a flag of it
+    ab: str = "",
 ) -> int:
     """Compare saved runs. A run is a number, name, commit, path, glob, latest, previous or baseline.
 
+    `--ab` shows a saved comparison of two builds instead: latest, its number, its name or its path.
     Exit code: 0 nothing is slower, 1 something is or a limit is broken, 2 bad input, 3 it cannot be said.
     """
-    from perf.judging import Question
+    from perf.judging import Question, judgement_of_builds, load_builds
     from perf.judging import compare as judge
 
-    render = _renderer(format, only_changed=only_changed)
+    _check_format(format)
+    if ab:
+        builds = load_builds(ROOT, ab)
+        judgement = judgement_of_builds(builds, _tolerance(tolerance))
+        _put(_render(format, judgement, only_changed=only_changed, builds=builds), output, judgement)
+        return judgement.verdict.exit_code
     question = Question(tolerance=_tolerance(tolerance), metric=metric or None)
     judgement = judge(
         ROOT, os.environ, baseline=baseline or None, current=current or None, profile=profile or None, question=question
     )
-    _put(render(judgement), output, judgement)
+    _put(_render(format, judgement, only_changed=only_changed), output, judgement)
     return judgement.verdict.exit_code
 
 
 @_command
-def release_gate(_context: Context, profile: str = "prod", output: str = ".") -> int:
+def release_gate(_context: Context, profile: str = "prod", output: str = ".", ab: str = "") -> int:
     """Judge the newest build since the baseline: limits, regressions, completeness. Only evidence passes.
 
+    `--ab latest` lets a comparison of the two builds settle what the saved runs leave open.
     Writes release_performance.json, .md and .xml (JUnit) to the folder `--output`, and the summary of a CI job.
     Exit code: 0 passed, 1 failed, 2 bad input, 3 inconclusive.
     """
-    from perf.judging import gate
+    from perf.judging import gate, load_builds
     from perf.report.judgement import render_markdown, render_text
     from perf.report.junit import render_junit
     from perf.report.writer import append, remove, write
@@ -84,11 +94,11 @@ def release_gate(_context: Context, profile: str = "prod", output: str = ".") ->
     paths = [Path(output) / name for name in GATE_REPORTS]
     for path in paths:
         remove(path)
-    judgement = gate(ROOT, os.environ, profile)
+    judgement = gate(ROOT, os.environ, profile, load_builds(ROOT, ab) if ab else None)
     markdown = render_markdown(judgement)
     written = [
         write(path, text)
-        for path, text in zip(paths, (_as_json(judgement), markdown, render_junit(judgement)), strict=True)
+        for path, text in zip(paths, (_as_json(judgement, {}), markdown, render_junit(judgement)), strict=True)
     ]
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         append(Path(summary), markdown)
@@ -117,8 +127,21 @@ def baseline(
 
 
 @_command
-def history(_context: Context, profile: str = "", operation: str = "", metric: str = "", last: int = 20) -> None:
-    """List saved runs, and draw each operation's history with its steps; `--operation` names some, with * and ?."""
+def history(
+    _context: Context,
+    profile: str = "",
+    operation: str = "",
+    metric: str = "",
+    last: int = 20,
+    sentinels: bool = False,  # noqa: FBT001, FBT002
+) -> None:
+    """List saved runs, and draw each operation's history with its steps; `--operation` names some, with * and ?.
+
+    `--sentinels` shows instead how often comparisons of two builds were right about what was known.
+    """
+    if sentinels:
+        print(_sentinels())
+        return
     from perf.judging import baselines_in_force, history_of, open_archive
     from perf.report.history import render_runs, render_series
     from perf.settings import read_settings
@@ -152,25 +175,43 @@ def quick_check(_context: Context) -> int:
     return check(ROOT, os.environ)
 
 
-def _renderer(name: str, *, only_changed: bool) -> Callable[[Judgement], str]:
+def _sentinels() -> str:
+    from perf.judge.ab import judge_sentinels, record_in_words
+    from perf.record.ab_store import FOLDER, all_paired
+    from perf.report.ab import record_of
+    from perf.report.tables import as_text
+
+    found, unreadable = all_paired(ROOT / FOLDER)
+    judged = [(name, run, judge_sentinels(run)) for name, run in found]
+    table = record_of(judged, record_in_words([sentinels for *_, sentinels in judged if sentinels]))
+    lines = [as_text(table) or "No comparison of two builds is saved.", *(f"not read: {line}" for line in unreadable)]
+    return "\n".join(lines)
+
+
+def _check_format(name: str) -> None:
+    if name not in FORMATS:
+        raise SettingsError(f"--format {name}: unknown; one of {', '.join(FORMATS)}")
+
+
+def _render(name: str, judgement: Judgement, *, only_changed: bool, builds: PairedRun | None = None) -> str:
+    from perf.judge.ab import judge_sentinels
+    from perf.report.ab import as_data, tables_of
     from perf.report.judgement import render_markdown, render_text
 
-    renderers: dict[str, Callable[[Judgement], str]] = {
-        "table": functools.partial(render_text, only_changed=only_changed),
-        "markdown": functools.partial(render_markdown, only_changed=only_changed),
-        "json": _as_json,
-    }
-    if name not in renderers:
-        raise SettingsError(f"--format {name}: unknown; one of {', '.join(renderers)}")
-    return renderers[name]
+    sentinels = judge_sentinels(builds) if builds else None
+    if name == "json":
+        return _as_json(judgement, {"builds": as_data(builds, sentinels)} if builds else {})
+    render = render_text if name == "table" else render_markdown
+    tables = tables_of(builds, sentinels) if builds else []
+    return render(judgement, only_changed=only_changed, tables=tables)
 
 
-def _as_json(judgement: Judgement) -> str:
+def _as_json(judgement: Judgement, more: dict[str, Any]) -> str:
     import msgspec
 
     from perf.report.summary import summarise
 
-    report = summarise(judgement, datetime.now(UTC))
+    report = summarise(judgement, datetime.now(UTC)) | more
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
 
 

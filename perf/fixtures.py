@@ -18,7 +18,7 @@ from perf.services.build import subject_of
 from perf.services.lionagi import forget_logs
 from perf.services.repository import PROGRAMS, furnish
 from perf.services.scratch import scratch_folder
-from perf.session import SESSION, origin_of, performance_session
+from perf.session import LOCKSTEP, SESSION, origin_of, performance_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,6 +85,7 @@ def benchmark(benchmark: SyncBenchmark, request: pytest.FixtureRequest) -> Itera
     """pytest-benchmark's fixture, which refuses coroutine functions and notes what it measured."""
     origin, session = origin_of(request.node), request.config.stash.get(SESSION, None)
     benchmark.__class__ = SyncBenchmark
+    benchmark.lockstep = request.config.stash.get(LOCKSTEP, None)
     benchmark.group = benchmark.group or origin.service
     yield benchmark
     if benchmark.measured is not None:

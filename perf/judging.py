@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perf.errors import NoHistoryError, SettingsError, UnreadableRunError
+from perf.judge.ab import judge_builds, own_verdict, problems_of, settle, settling_command, warnings_of
 from perf.judge.causes import differences
 from perf.judge.changes import benjamini_hochberg, holm, judge_changes, that_stand, why_not_comparable
 from perf.judge.gate import Judgement, judge_together
@@ -18,6 +19,7 @@ from perf.judge.limits import PASSED, judge_limits, over_runs
 from perf.judge.series import series_of
 from perf.judge.verdict import judge_run
 from perf.record import store
+from perf.record.ab_store import FOLDER, load_paired
 from perf.record.baselines import Promotion, promote, promotions
 from perf.record.index import summaries
 from perf.record.selection import select
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from perf.judge.series import Series
     from perf.judge.thresholds import Settings
     from perf.judge.verdict import RunVerdict
+    from perf.record.ab import PairedRun
     from perf.record.run import Run
     from perf.record.summary import RunSummary, SavedRuns
 
@@ -81,13 +84,15 @@ class Question:
     """What a comparison is asked.
 
     `tolerance` and `metric` stand in place of the profile's own, where they are given; where the runs should be
-    `whole`, a limit that was not measured is missing; `correct` says which regressions stand among so many.
+    `whole`, a limit that was not measured is missing; `correct` says which regressions stand among so many; `builds`
+    has the last word on what it settled.
     """
 
     tolerance: float | None = None
     metric: str | None = None
     whole: bool = False
     correct: Callable[[Sequence[float], float], set[int]] = benjamini_hochberg
+    builds: PairedRun | None = None
 
 
 def compare(
@@ -132,8 +137,10 @@ def _default_baseline(archive: Archive, new: Sequence[RunSummary]) -> list[RunSu
     return older[-1:]
 
 
-def gate(root: Path, environ: Mapping[str, str], profile: str) -> Judgement:
+def gate(root: Path, environ: Mapping[str, str], profile: str, builds: PairedRun | None = None) -> Judgement:
     """Return the judgement of all runs of the newest build since the baseline of `profile` was promoted.
+
+    `builds`, a comparison in lockstep of the baseline's build with this one, has the last word on what it settled.
 
     Each further run is a further look at the same question, so look k spends 1 / (k (k + 1)) of the error that the
     confidence allows. UnreadableRunError when any run of the profile cannot be read: the newest may be among them.
@@ -159,8 +166,23 @@ def gate(root: Path, environ: Mapping[str, str], profile: str) -> Judgement:
     new = [one for one in newer if (one.build, one.commit) == (latest.build, latest.commit)]
     if old and not new:
         problem = "nothing was measured since the baseline was"
-    question = Question(whole=True, correct=_at_look(len(new)))
+    if builds and old:
+        _same_builds(builds, old[0], latest)
+    question = Question(whole=True, correct=_at_look(len(new)), builds=builds)
     return _judge(archive, environ, old, new or [latest], question, problem=problem)
+
+
+def load_builds(root: Path, spec: str) -> PairedRun:
+    """Return the comparison of two builds saved below `root` that `spec` names; errors as `load_paired`."""
+    return load_paired(spec, root / FOLDER)
+
+
+def _same_builds(builds: PairedRun, old: RunSummary, new: RunSummary) -> None:
+    compared = f"{builds.baseline.build} with {builds.current.build}"
+    if (builds.baseline.build, builds.current.build) != (old.build, new.build):
+        raise SettingsError(
+            f"--ab compared {compared}, and the gate asks about {old.build} and {new.build}: name another"
+        )
 
 
 def against_history(
@@ -192,6 +214,27 @@ def against_history(
     )
 
 
+def judgement_of_builds(run: PairedRun, tolerance: float | None = None) -> Judgement:
+    """Return the judgement of two builds that were compared in lockstep, `tolerance` in place of what was asked."""
+    changes = judge_builds(run, tolerance=tolerance)
+    return Judgement(
+        profile=run.profile,
+        baseline=(f"{run.baseline.spec} ({run.baseline.build})",),
+        history=0,
+        current=(f"{run.current.spec} ({run.current.build})",),
+        began=run.created,
+        ended=run.created,
+        tolerance=run.tolerance if tolerance is None else tolerance,
+        confidence=run.confidence,
+        limits=(),
+        changes=tuple(changes),
+        differences=tuple(differences(run.baseline.environment, run.current.environment)),
+        warnings=tuple(warnings_of(run)),
+        replicates="pairs of processes",
+        verdict=judge_together(own_verdict(run), changes, problems_of(run), label=""),
+    )
+
+
 def _at_look(k: int) -> Callable[[Sequence[float], float], set[int]]:
     return lambda p_values, alpha: holm(p_values, alpha / (k * (k + 1)) if k else alpha)
 
@@ -215,6 +258,11 @@ def _judge(
     if not problem:
         asked = {"tolerance": tolerance, "confidence": confidence, "metric": question.metric}
         changes = that_stand(judge_changes(old, new, history, **asked), 1 - confidence, question.correct)
+    if question.builds:
+        by_builds = judge_builds(question.builds, tolerance=tolerance, confidence=confidence)
+        changes = settle(changes, by_builds)
+    before = store.load(_path(archive, old[-1])).environment if old else {}
+    after = runs[new[-1].name].environment
     return Judgement(
         profile=settings.profile,
         baseline=tuple(one.name for one in old),
@@ -226,8 +274,9 @@ def _judge(
         confidence=confidence,
         limits=tuple(limits),
         changes=tuple(changes),
-        differences=tuple(_differences(archive, old[-1], runs[new[-1].name])) if old else (),
+        differences=tuple(differences(before, after)) if old else (),
         warnings=(*_failed(runs), *(one.reason for one in archive.saved.unreadable)),
+        next_step=settling_command(before, after, changes, tolerance),
         verdict=judge_together(limits_verdict, changes, [problem] if problem else []),
     )
 
@@ -243,10 +292,6 @@ def _limits(settings: Settings, runs: Sequence[Run], *, whole: bool) -> tuple[li
     failures = [one for run in runs for one in run.failures]
     untimed = next((run.untimed for run in runs if run.untimed), None)
     return limits, judge_run(limits, failures, untimed=untimed)
-
-
-def _differences(archive: Archive, old: RunSummary, new: Run) -> list[str]:
-    return differences(store.load(_path(archive, old)).environment, new.environment)
 
 
 def _failed(runs: Mapping[str, Run]) -> list[str]:

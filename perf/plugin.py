@@ -18,6 +18,7 @@ from perf import fixtures
 from perf.errors import KnownFaultError, NotOfferedError, PerfError
 from perf.judge.schema import FILE, PROFILES
 from perf.judge.verdict import RunVerdict
+from perf.measure.lockstep import Lockstep
 from perf.record import store
 from perf.record.index import load_summary, summarise_document
 from perf.record.run import Failure, Origin
@@ -26,6 +27,8 @@ from perf.report.writer import write
 from perf.services import redis_server
 from perf.services.build import installed_build
 from perf.session import (
+    CARRIED,
+    LOCKSTEP,
     SESSION,
     Collected,
     Outcome,
@@ -37,6 +40,7 @@ from perf.session import (
     performance_session,
 )
 from perf.settings import read_settings
+from perf.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -62,7 +66,6 @@ _UNREAD = Failure(
     kind="failed",
     reason="pytest could not read it: see above",
 )
-_CARRIED = "khive_performance"
 _REPORT = pytest.StashKey[str]()
 _VERDICT = pytest.StashKey[RunVerdict]()
 _COLLECTED = pytest.StashKey[Collected]()
@@ -91,6 +94,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help=f"where to save the run (default: {store.FOLDER})",
     )
+    group.addoption("--perf-lockstep", type=int, metavar="FD", help="keep step with another build: `nox -s ab` does")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -98,7 +102,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     # Registered here, after every installed plugin, so that our `benchmark` overrides pytest-benchmark's.
     config.pluginmanager.register(fixtures, "khive_performance_fixtures")
-    if not _is_xdist_worker(config):
+    if (descriptor := config.getoption("perf_lockstep")) is not None:
+        config.stash[LOCKSTEP] = Lockstep(descriptor)
+        config.pluginmanager.register(Worker(config.stash[LOCKSTEP]), "khive_performance_worker")
+    elif not _is_xdist_worker(config):
         config.stash[_COLLECTED] = Collected()
         config.pluginmanager.register(_Reports(config), "khive_performance_reports")
     if "pytest_forked" in sys.modules:
@@ -173,7 +180,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _begin(config: pytest.Config, session: PerformanceSession) -> None:
-    if not _is_xdist_worker(config):
+    if _saves(config):
         config.stash[_CLAIM] = store.claim(_folder(config))
         if report := config.getoption("benchmark_report"):
             write(report, "")  # what cannot be written is better known before measuring
@@ -214,7 +221,7 @@ def pytest_runtest_makereport(
     if session is None:
         return report
     failure = None if call.excinfo is None else _failure(item, call.excinfo, report)
-    vars(report)[_CARRIED] = session.hand_over(failure)
+    vars(report)[CARRIED] = session.hand_over(failure)
     fixture = getattr(item, "funcargs", {}).get("benchmark")
     if report.failed and fixture is not None:
         fixture.has_error = True  # what it timed was not the work
@@ -269,7 +276,7 @@ class _Reports:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        carried = vars(report).pop(_CARRIED, None)
+        carried = vars(report).pop(CARRIED, None)
         if carried is not None and SESSION not in self._config.stash:
             _begin_parallel(self._config)
         # Not strict: a duration may have been recorded as a Decimal, which travels as text.
@@ -287,7 +294,7 @@ def _begin_parallel(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401, ARG001 - xdist's hook and types
     """Say, in the process that controls xdist's workers, why a worker measured nothing."""
-    if problem := getattr(node, "workeroutput", {}).get(_CARRIED):
+    if problem := getattr(node, "workeroutput", {}).get(CARRIED):
         _stop(node.config, PerfError(problem))
 
 
@@ -296,7 +303,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Judge and save what was measured, unless the run was cut short."""
     config = session.config
     measured = config.stash.get(SESSION, None)
-    if measured is None or _is_xdist_worker(config):
+    if measured is None or not _saves(config):
         return
     if exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
         _write(config, "The run was cut short: nothing was judged, nothing was saved.", red=True)
@@ -374,6 +381,11 @@ def _is_xdist_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def _saves(config: pytest.Config) -> bool:
+    """Whether this process judges and saves: not where others are told what it measured."""
+    return not _is_xdist_worker(config) and LOCKSTEP not in config.stash
+
+
 def _is_performance(config: pytest.Config, item: pytest.Item) -> bool:
     """Whether a test measures: it uses an instrument of ours, or `benchmark` where there are limits to judge by."""
     names = set(getattr(item, "fixturenames", ()))
@@ -389,7 +401,7 @@ def _settings(config: pytest.Config) -> Settings:
 def _stop(config: pytest.Config, error: PerfError) -> None:
     _write(config, str(error), red=True)
     if _is_xdist_worker(config):
-        config.workeroutput[_CARRIED] = str(error)  # type: ignore[attr-defined]
+        config.workeroutput[CARRIED] = str(error)  # type: ignore[attr-defined]
     pytest.exit("nothing was measured", returncode=error.exit_code)
 
 

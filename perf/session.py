@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from perf.judge.limits import LimitVerdict
     from perf.judge.thresholds import Settings
     from perf.judge.verdict import RunVerdict
+    from perf.measure.lockstep import Lockstep
 
 INSTALLED = ("khive", "dependencies")
 """Settings that say what to install: what really is installed stands in the fingerprint."""
@@ -109,7 +110,12 @@ class Outcome:
 
 _REASON_LENGTH = 400
 _GRAVITY = {"rerun": 1, "failed": 2}
+CARRIED = "khive_performance"
+"""The name under which a test's report carries what the test measured."""
+
 SESSION = pytest.StashKey[PerformanceSession]()
+LOCKSTEP: pytest.StashKey[Lockstep] = pytest.StashKey()
+"""In a process that is one of a pair, what tells it when to measure."""
 
 
 def performance_session(config: pytest.Config) -> PerformanceSession:

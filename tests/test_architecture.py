@@ -94,7 +94,7 @@ def _is_plain_call(node: ast.AST) -> bool:
 @pytest.mark.parametrize("name", JUDGE)
 def test_judging_knows_records_and_not_their_files(name: str) -> None:
     """Of what is recorded the judge knows the types, never the store or the machine."""
-    types = ("perf.record.run.", "perf.record.summary.", "perf.record.benchmark.")
+    types = ("perf.record.run.", "perf.record.summary.", "perf.record.benchmark.", "perf.record.ab.")
     ours = {path for path in imported((PERF / name).read_text("utf-8")) if path.startswith("perf.record")}
 
     assert {path for path in ours if not path.startswith(types)} == set()

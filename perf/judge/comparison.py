@@ -65,7 +65,7 @@ def compare_samples(
         return inconclusive(reason)
     sign = -1.0 if higher_is_better else 1.0
     quarter = 1 - _QUARTER if higher_is_better else _QUARTER
-    old, new = ([sign * math.log(_quantile(one, quarter)) for one in side] for side in (baseline, current))
+    old, new = ([sign * math.log(quantile(one, quarter)) for one in side] for side in (baseline, current))
     slowdown, error, freedom = _paired(old, new) if paired else _welch(old, new)
     comparison = judge_interval(
         slowdown,
@@ -109,7 +109,7 @@ def bad_time(values: Iterable[float]) -> str:
     return ""
 
 
-def _quantile(values: Sequence[float], q: float) -> float:
+def quantile(values: Sequence[float], q: float) -> float:
     """Return a quantile by linear interpolation, as `perf.distribution`; for few values numpy is ten times slower."""
     ordered = sorted(values)
     position = q * (len(ordered) - 1)
@@ -140,7 +140,7 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
 
 
-def judge_interval(
+def judge_interval(  # noqa: PLR0913 - all of them by name but the estimate
     slowdown: float,
     errors: tuple[float, float],
     freedom: float,
@@ -149,20 +149,23 @@ def judge_interval(
     confidence: float,
     sign: float,
     advice: str,
+    asked: int = 1,
 ) -> Comparison:
     """Return the verdict on an estimated `slowdown` (a log ratio, positive is worse).
 
     `errors` are its standard errors towards either side: how much slower than it is something looks by chance, and
     how much faster. The bounds are Student's t with `freedom` degrees of freedom. `sign` is -1 where a
-    higher ratio is better; `advice` is what to do when there is no verdict.
+    higher ratio is better; `advice` is what to do when there is no verdict. Of `asked` comparisons that are made
+    together none may be called regressed by chance, so each is held to its share of the error (Bonferroni).
     """
     from scipy.special import stdtr, stdtrit
 
     slower, faster = errors
-    quantile, power = float(stdtrit(freedom, confidence)), float(stdtrit(freedom, POWER))
-    low, high = slowdown - quantile * slower, slowdown + quantile * faster
+    usual, power = float(stdtrit(freedom, confidence)), float(stdtrit(freedom, POWER))
+    surely = float(stdtrit(freedom, 1 - (1 - confidence) / asked))
+    low, high = slowdown - surely * slower, slowdown + usual * faster
     least = math.log1p(tolerance)
-    detectable = math.expm1(min(quantile * slower + power * faster, 700.0))
+    detectable = math.expm1(min(surely * slower + power * faster, 700.0))
     beyond = (slowdown - least) / max(slower, 1e-300)
     p_value = float(stdtr(freedom, -beyond))
     warnings: tuple[str, ...] = ()
@@ -214,8 +217,8 @@ def _cross_checked(
     """Return the comparison without its pass when the medians say otherwise: the slower half may be slower."""
     if comparison.verdict != PASSED:
         return comparison
-    old, new = ([math.log(_quantile(one, 0.5)) for one in side] for side in (baseline, current))
-    slowdown = sign * (_quantile(new, 0.5) - _quantile(old, 0.5))
+    old, new = ([math.log(quantile(one, 0.5)) for one in side] for side in (baseline, current))
+    slowdown = sign * (quantile(new, 0.5) - quantile(old, 0.5))
     if slowdown <= math.log1p(tolerance):
         return comparison
     reason = f"the lower quartile is not slower, but the median is, by {math.expm1(slowdown):.1%}: look at the rounds"

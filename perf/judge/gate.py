@@ -23,7 +23,8 @@ class Judgement:
 
     `history` is how many runs before the baseline stand behind it; all of them were made from `began` to `ended`, UTC
     in ISO 8601. `differences` are the versions that differ between
-    the two, likely causes first; `warnings` what the reader should know that changes no verdict.
+    the two, likely causes first; `warnings` what the reader should know that changes no verdict; `next_step` what
+    would settle what is open. Each change rests on so many `replicates`: runs, or pairs of processes.
     """
 
     profile: str
@@ -38,14 +39,19 @@ class Judgement:
     changes: tuple[Change, ...]
     differences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    next_step: str = ""
+    replicates: str = "runs"
     verdict: RunVerdict
 
 
-def judge_together(limits: RunVerdict, changes: Sequence[Change], problems: Sequence[str] = ()) -> RunVerdict:
+def judge_together(
+    limits: RunVerdict, changes: Sequence[Change], problems: Sequence[str] = (), *, label: str = "Limits: "
+) -> RunVerdict:
     """Return one verdict of the current run's limits and of all changes; each of `problems` keeps it from a pass.
 
     It is "failed" on a broken limit, a failed test or a regression. It is "passed" only when every limit was judged
-    and held, every operation of the baseline was measured again, and each was shown not to be slower.
+    and held, every operation of the baseline was measured again, and each was shown not to be slower. `label` comes
+    before what the limits came to.
     """
     counts = Counter(one.verdict for one in changes)
     judged = f"{_count(counts[PASSED] + counts[IMPROVED], 'operation')} not slower"
@@ -55,7 +61,7 @@ def judge_together(limits: RunVerdict, changes: Sequence[Change], problems: Sequ
         worst = max((one for one in changes if one.verdict == REGRESSED), key=lambda one: one.worse or 0.0)
         name = f"{worst.operation.service} {worst.operation.name}"
         sentence = f"{_count(counts[REGRESSED], 'operation')} regressed, worst {name} ({worst.worse:.2f} times as bad)"
-        return RunVerdict(word=FAILED, sentence=f"{sentence}; {judged}.{_limits(limits)}")
+        return RunVerdict(word=FAILED, sentence=f"{sentence}; {judged}.{_after(label, limits)}")
     if limits.word == FAILED:
         return RunVerdict(word=FAILED, sentence=f"{limits.sentence} Nothing was shown to have regressed; {judged}.")
     open_questions = [
@@ -68,16 +74,16 @@ def judge_together(limits: RunVerdict, changes: Sequence[Change], problems: Sequ
         *(["no operation was compared"] if not counts[PASSED] + counts[IMPROVED] else []),
     ]
     if open_questions:
-        sentence = f"No pass, no fail: {'; '.join(open_questions)}; {judged}.{_limits(limits)}"
+        sentence = f"No pass, no fail: {'; '.join(open_questions)}; {judged}.{_after(label, limits)}"
         return RunVerdict(word=INCONCLUSIVE, sentence=sentence)
     if limits.word == INCONCLUSIVE:
         return RunVerdict(word=INCONCLUSIVE, sentence=f"{limits.sentence} Nothing regressed; {judged}.")
     new = f"; {_count(counts[NEW], 'operation')} new" if counts[NEW] else ""
-    return RunVerdict(word=PASSED, sentence=f"Nothing regressed: {judged}{new}. {limits.sentence}")
+    return RunVerdict(word=PASSED, sentence=f"Nothing regressed: {judged}{new}. {limits.sentence}".rstrip())
 
 
-def _limits(limits: RunVerdict) -> str:
-    return f" Limits: {limits.sentence}"
+def _after(label: str, limits: RunVerdict) -> str:
+    return f" {label}{limits.sentence}" if limits.sentence else ""
 
 
 def _count(number: int, noun: str) -> str:

@@ -21,6 +21,8 @@ from perf.errors import MeasurementError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from perf.measure.lockstep import Lockstep
+
 WARMUP_CALLS = 3
 """Calls made before the first timed one, never recorded: connections open, caches fill, code specialises.
 
@@ -31,22 +33,75 @@ Fewer where they take longer than all rounds together shall.
 class SyncBenchmark(BenchmarkFixture):
     """The `benchmark` fixture, refusing a coroutine function instead of timing how long it takes to make one.
 
-    `measured` is the callable that was timed, None before any was.
+    `measured` is the callable that was timed, None before any was. With a `lockstep` it times the blocks of calls that
+    it is told to, however it was asked to measure.
     """
 
     measured: Callable[..., Any] | None = None
+    lockstep: Lockstep | None = None
 
     def __call__(self, function_to_benchmark: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         self._refuse(function_to_benchmark, _makes_coroutines(function_to_benchmark))
-        result = super().__call__(function_to_benchmark, *args, **kwargs)
+        if self.lockstep:
+            result = self._in_step(self.lockstep, function_to_benchmark, lambda: (args, kwargs))
+        else:
+            result = super().__call__(function_to_benchmark, *args, **kwargs)
         self._refuse(function_to_benchmark, inspect.isawaitable(result))
         return result
 
     def pedantic(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         self._refuse(target, _makes_coroutines(target))
-        result = super().pedantic(target, *args, **kwargs)
+        if self.lockstep:
+            result = self._pedantic_in_step(self.lockstep, target, *args, **kwargs)
+        else:
+            result = super().pedantic(target, *args, **kwargs)
         self._refuse(target, inspect.isawaitable(result))
         return result
+
+    def _pedantic_in_step(  # noqa: PLR0917 - pytest-benchmark's own arguments
+        self,
+        lockstep: Lockstep,
+        target: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        setup: Callable[[], Any] | None = None,
+        teardown: Callable[..., Any] | None = None,
+        **_effort: int,
+    ) -> Any:  # noqa: ANN401 - what the target returns
+        def arguments() -> tuple[tuple[Any, ...], dict[str, Any]]:
+            return (setup() if setup else None) or (args, kwargs or {})
+
+        return self._in_step(lockstep, target, arguments, teardown, each=bool(setup or teardown))
+
+    def _in_step(
+        self,
+        lockstep: Lockstep,
+        function: Callable[..., Any],
+        arguments: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]],
+        teardown: Callable[..., Any] | None = None,
+        *,
+        each: bool = False,
+    ) -> Any:  # noqa: ANN401 - what the function returns
+        """Time the blocks lockstep asks for, `each` call with arguments of its own or all with the same."""
+
+        def time_calls(calls: int) -> float:
+            args, kwargs = arguments()
+            start = self._timer()
+            for _ in repeat(None, calls):
+                function(*args, **kwargs)
+            duration = float(self._timer() - start)
+            if teardown:
+                teardown(*args, **kwargs)
+            return duration
+
+        def time_block(calls: int) -> float:
+            return sum(time_calls(1) for _ in repeat(None, calls)) if each else time_calls(calls)
+
+        with PauseInstrumentation(), _garbage_collection(disabled=True):
+            for calls in lockstep.blocks():
+                lockstep.took(time_block(calls))
+        args, kwargs = arguments()
+        return function(*args, **kwargs)
 
     def _refuse(self, function: Callable[..., Any], awaitable: bool) -> None:  # noqa: FBT001 - private
         self.measured = function
@@ -115,6 +170,12 @@ class AwaitableBenchmark:
             await operation(*arguments)
             return float(timer() - start)
 
+        async def time_calls(calls: int) -> float:
+            return sum([await time_call() for _ in repeat(None, calls)])
+
+        if fixture.lockstep:
+            await _in_step(fixture.lockstep, time_calls)
+            return
         with PauseInstrumentation(), _garbage_collection(disabled=fixture._disable_gc):
             await self._warm_up(time_call)
             stats = fixture._make_stats(1)
@@ -136,6 +197,9 @@ class AwaitableBenchmark:
                 await operation(*args, **kwargs)
             return float(timer() - start)
 
+        if fixture.lockstep:
+            await _in_step(fixture.lockstep, time_round)
+            return
         with PauseInstrumentation(), _garbage_collection(disabled=fixture._disable_gc):
             await self._warm_up(lambda: time_round(1))
             iterations, duration = await self._calibrate(time_round)
@@ -160,6 +224,13 @@ class AwaitableBenchmark:
         while (duration := await time_round(iterations)) < least:
             iterations = math.ceil(iterations * min(10.0, 1.1 * least / max(duration, 1e-9)))
         return iterations, duration
+
+
+async def _in_step(lockstep: Lockstep, time_block: Callable[[int], Awaitable[float]]) -> None:
+    """Time the blocks that lockstep asks for."""
+    with PauseInstrumentation(), _garbage_collection(disabled=True):
+        for calls in lockstep.blocks():
+            lockstep.took(await time_block(calls))
 
 
 @contextmanager

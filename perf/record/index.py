@@ -17,7 +17,7 @@ import msgspec
 from perf.errors import UnreadableRunError
 from perf.record.run import FORMAT, SECTION, Metric, Origin
 from perf.record.store import NUMBERED, write_whole
-from perf.record.summary import Figures, Operation, RunSummary, SavedRuns, Unreadable
+from perf.record.summary import Figures, Operation, RunSummary, SavedRuns, Unreadable, build_in_words, parameters_of
 from perf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _summary(name: str, where: str, content: bytes | None) -> RunSummary:
         profile=section.profile,
         created=section.created,
         commit=environment.suite.commit,
-        build=_build(environment.khive),
+        build=build_in_words(msgspec.structs.asdict(environment.khive) if environment.khive else None),
         verdict=section.verdict,
         machine=_machine(environment.machine),
         settings=settings,
@@ -292,7 +292,7 @@ def _figures(document: _Document) -> Iterator[Figures]:
                 raise ValueError(f"{_plain(entry.fullname)} has no rounds")
             rounds[Operation(info.service, name, entry.fullname, info.operation, "latency", 1)] += entry.stats.data
     for one in document.section.measurements:
-        name = one.operation if one.kind == "load" else one.operation + _parameters(one.origin.test)
+        name = one.operation if one.kind == "load" else one.operation + parameters_of(one.origin.test)
         key = Operation(one.origin.service, name, one.origin.test, one.operation, one.kind, one.concurrency)
         if one.samples:
             rounds[key] += one.samples
@@ -302,11 +302,6 @@ def _figures(document: _Document) -> Iterator[Figures]:
         yield Figures(key, _latency(key, samples), len(samples))
     for key, found in readings.items():
         yield Figures(key, _checked(key, found[0] if len(found) == 1 else _medians(found)), 0)
-
-
-def _parameters(test: str) -> str:
-    function = test.partition("::")[2]
-    return function[function.find("[") :] if function.endswith("]") else ""
 
 
 def _latency(key: Operation, samples: list[float]) -> dict[str, Metric]:
@@ -347,12 +342,6 @@ def _checked(key: Operation, metrics: dict[str, Metric]) -> dict[str, Metric]:
             figure = f"{metric.value:g} {_plain(metric.unit)}"
             raise ValueError(f"{_plain(key.test)} has a {_plain(name)} of {figure}, which it cannot be")
     return metrics
-
-
-def _build(khive: _Khive | None) -> str:
-    if khive is None:
-        return "no khive"
-    return f"khive {khive.version}" + (f" at {khive.commit}" if khive.commit else "")
 
 
 def _machine(machine: _Machine) -> str:

@@ -48,11 +48,16 @@ def save(document: dict[str, Any], folder: Path) -> Path:
     The name is `NNNN_profile_time_commit.json`, the number one above the highest in `folder`; two processes
     that save at once get two numbers. The file appears whole or not at all: SaveError says why it did not.
     """
+    return save_numbered(folder, _label(document), _encode(document))
+
+
+def save_numbered(folder: Path, label: str, content: bytes) -> Path:
+    """Write `content` to `NNNN_label.json` in `folder`, the number one above the highest there; SaveError as `save`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
-            path = folder / f"{_next_number(folder):04}_{_label(document)}.json"
-            write_whole(path, _encode(document))
+            path = folder / f"{_next_number(folder):04}_{label}.json"
+            write_whole(path, content)
     except (OSError, TimeoutError) as error:
         raise SaveError(f"the run was not saved to {folder}: {error}; free space or make it writable") from None
     return path

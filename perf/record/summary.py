@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
 from perf.record.run import Metric  # noqa: TC001 - msgspec reads the annotation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -74,3 +79,16 @@ class SavedRuns(msgspec.Struct, frozen=True, kw_only=True):
 
     runs: list[RunSummary]
     unreadable: list[Unreadable]
+
+
+def build_in_words(khive: Mapping[str, Any] | None) -> str:
+    """Return khive's version and commit, as of a fingerprint, in words."""
+    if khive is None:
+        return "no khive"
+    return f"khive {khive['version']}" + (f" at {khive['commit']}" if khive["commit"] else "")
+
+
+def parameters_of(test: str) -> str:
+    """Return the part of a test's id that tells its parameters, brackets included; "" without any."""
+    function = test.partition("::")[2]
+    return function[function.find("[") :] if function.endswith("]") else ""

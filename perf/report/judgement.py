@@ -22,39 +22,48 @@ _NAMED = 4
 _WIDE_OPEN = 10.0
 
 
-def render_text(judgement: Judgement, *, only_changed: bool = False, notes: Sequence[str] = ()) -> str:
+def render_text(
+    judgement: Judgement, *, only_changed: bool = False, tables: Sequence[Table] = (), notes: Sequence[str] = ()
+) -> str:
     """Return the judgement for a terminal; `only_changed` leaves out what passed and what is not known.
 
-    `notes` are lines to print before the verdict, such as which files were written.
+    `tables` are further evidence; `notes` lines to print before the verdict, such as which files were written.
     """
-    changes = changes_table(_shown(judgement, only_changed=only_changed), judgement.confidence)
+    shown = _shown(judgement, only_changed=only_changed)
+    changes = changes_table(shown, judgement.confidence, judgement.replicates)
     parts = [
         "\n".join(map(plain, _sides(judgement))),
         as_text(limits_table(judgement.limits, judgement.profile)),
         as_text(changes) or "No operation changed.",
         as_text(_means_table(judgement.changes)),
+        *map(as_text, tables),
         "\n".join(
             plain(line) for line in _listed("Differs between the two, and may be the cause", judgement.differences)
         ),
         "\n".join(plain(line) for line in _listed("Note", judgement.warnings)),
         plain(judgement.verdict.sentence),
+        plain(_next_step(judgement)),
         "\n".join(map(plain, notes)),
         f"verdict: {judgement.verdict.word}",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def render_markdown(judgement: Judgement, *, only_changed: bool = False) -> str:
+def render_markdown(judgement: Judgement, *, only_changed: bool = False, tables: Sequence[Table] = ()) -> str:
     """Return the judgement as Markdown, the verdict first, what did not change folded away."""
-    changed = as_markdown(changes_table(_shown(judgement, only_changed=True), judgement.confidence))
-    everything = as_markdown(changes_table(judgement.changes, judgement.confidence))
+    changed, everything = (
+        as_markdown(changes_table(changes, judgement.confidence, judgement.replicates))
+        for changes in (_shown(judgement, only_changed=True), judgement.changes)
+    )
     parts = [
         f"## khive performance: {judgement.verdict.word}",
         escape(judgement.verdict.sentence),
+        escape(_next_step(judgement)),
         "  \n".join(map(escape, _sides(judgement))),
         as_markdown(limits_table(judgement.limits, judgement.profile)),
         changed or "No operation changed.",
         as_markdown(_means_table(judgement.changes)),
+        *map(as_markdown, tables),
         "\n".join(map(escape, _listed("Differs between the two, and may be the cause", judgement.differences))),
         "\n".join(map(escape, _listed("Note", judgement.warnings))),
         "" if only_changed else f"<details><summary>All operations</summary>\n\n{everything}\n\n</details>",
@@ -71,6 +80,10 @@ def _sides(judgement: Judgement) -> list[str]:
     ]
 
 
+def _next_step(judgement: Judgement) -> str:
+    return f"What would settle it: {judgement.next_step}" if judgement.next_step else ""
+
+
 def _listed(title: str, lines: Sequence[str]) -> list[str]:
     return [f"{title}:", *(f"- {line}" for line in lines)] if lines else []
 
@@ -84,14 +97,14 @@ def _shown(judgement: Judgement, *, only_changed: bool) -> list[Change]:
     return [one for one in judgement.changes if not only_changed or one.verdict in _CHANGED]
 
 
-def changes_table(changes: Sequence[Change], confidence: float) -> Table:
+def changes_table(changes: Sequence[Change], confidence: float, replicates: str = "runs") -> Table:
     """Return every change with its evidence, service by service, and below them why some have no verdict."""
     return Table(
         title="Changes",
         header=["", "service", "operation", "metric", "old", "new", "change", "interval", "sees", "n", "verdict"],
         rows=[_row(one) for one in sorted(changes, key=lambda one: one.operation.service)],
         legend=(
-            f"old, new: medians of n runs each; change: new against old; interval: where it lies with "
+            f"old, new: medians of n {replicates} each; change: new against old; interval: where it lies with "
             f"{confidence:.0%} confidence on either side;\n"
             "sees: the smallest change that would have been seen nine times in ten; "
             "times and memory: lower is better, throughput: higher.\n"
