@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,9 @@ def _command(body: Callable[..., int | None]) -> Any:  # noqa: ANN401 - invoke's
             raise Exit(str(error), code=error.exit_code) from None
         except KeyboardInterrupt:
             raise Exit("interrupted", code=130) from None
+        except BrokenPipeError:  # whoever read this has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return
         if code:
             raise Exit(code=code)
 
@@ -86,7 +90,7 @@ def release_gate(_context: Context, profile: str = "prod", output: str = ".", ab
     Writes release_performance.json, .md and .xml (JUnit) to the folder `--output`, and the summary of a CI job.
     Exit code: 0 passed, 1 failed, 2 bad input, 3 inconclusive.
     """
-    from perf.judging import gate, load_builds
+    from perf.judging import gate, load_builds, refused
     from perf.report.judgement import render_markdown, render_text
     from perf.report.junit import render_junit
     from perf.report.writer import append, remove, write
@@ -94,7 +98,11 @@ def release_gate(_context: Context, profile: str = "prod", output: str = ".", ab
     paths = [Path(output) / name for name in GATE_REPORTS]
     for path in paths:
         remove(path)
-    judgement = gate(ROOT, os.environ, profile, load_builds(ROOT, ab) if ab else None)
+    problem: PerfError | None = None
+    try:
+        judgement = gate(ROOT, os.environ, profile, load_builds(ROOT, ab) if ab else None)
+    except PerfError as error:
+        judgement, problem = refused(profile, error), error
     markdown = render_markdown(judgement)
     written = [
         write(path, text)
@@ -103,6 +111,8 @@ def release_gate(_context: Context, profile: str = "prod", output: str = ".", ab
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         append(Path(summary), markdown)
     print(render_text(judgement, notes=written))
+    if problem:
+        raise problem
     return judgement.verdict.exit_code
 
 
@@ -118,12 +128,16 @@ def baseline(
     """Show the baseline of each profile; `--list` all promotions; `--promote RUN --reason TEXT` a new one."""
     from perf.judging import baselines_in_force, open_archive, promote_run
     from perf.report.history import render_promotions
+    from perf.settings import read_settings
 
+    if profile:
+        read_settings(ROOT, os.environ, profile)
     if promote:
         print(promote_run(ROOT, promote, reason, profile=profile or None, force=force))
         return
     archive = open_archive(ROOT)
-    print(render_promotions(archive.promotions if list else baselines_in_force(archive)))
+    shown = archive.promotions if list else baselines_in_force(archive)
+    print(render_promotions([one for one in shown if profile in {"", one.profile}]))
 
 
 @_command
@@ -132,7 +146,7 @@ def history(
     profile: str = "",
     operation: str = "",
     metric: str = "",
-    last: int = 20,
+    last: str = "20",
     sentinels: bool = False,  # noqa: FBT001, FBT002
 ) -> None:
     """List saved runs, and draw each operation's history with its steps; `--operation` names some, with * and ?.
@@ -151,7 +165,7 @@ def history(
     archive = open_archive(ROOT)
     names = {one.run for one in baselines_in_force(archive)}
     runs = [one for one in archive.saved.runs if profile in {"", one.profile}]
-    print(render_runs(runs[-last:], names))
+    print(render_runs(runs[-_count(last) :], names))
     for line in archive.saved.unreadable:
         print(f"not read: {line.reason}")
     if runs:
@@ -188,6 +202,12 @@ def _sentinels() -> str:
     return "\n".join(lines)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise SettingsError(f"--last {text}: must be a number of runs, such as 20")
+    return int(text)
+
+
 def _check_format(name: str) -> None:
     if name not in FORMATS:
         raise SettingsError(f"--format {name}: unknown; one of {', '.join(FORMATS)}")
@@ -196,9 +216,11 @@ def _check_format(name: str) -> None:
 def _render(name: str, judgement: Judgement, *, only_changed: bool, builds: PairedRun | None = None) -> str:
     from perf.judge.ab import judge_sentinels
     from perf.report.ab import as_data, tables_of
-    from perf.report.judgement import render_markdown, render_text
+    from perf.report.judgement import changed, render_markdown, render_text
 
     sentinels = judge_sentinels(builds) if builds else None
+    if name == "json" and only_changed:
+        judgement = replace(judgement, changes=tuple(changed(judgement)))
     if name == "json":
         return _as_json(judgement, {"builds": as_data(builds, sentinels)} if builds else {})
     render = render_text if name == "table" else render_markdown

@@ -15,9 +15,9 @@ from perf.judge.ab import judge_builds, own_verdict, problems_of, settle, settli
 from perf.judge.causes import differences
 from perf.judge.changes import benjamini_hochberg, holm, judge_changes, that_stand, why_not_comparable
 from perf.judge.gate import Judgement, judge_together
-from perf.judge.limits import PASSED, judge_limits, over_runs
+from perf.judge.limits import INCONCLUSIVE, PASSED, judge_limits, over_runs
 from perf.judge.series import series_of
-from perf.judge.verdict import judge_run
+from perf.judge.verdict import RunVerdict, judge_run
 from perf.record import store
 from perf.record.ab_store import FOLDER, load_paired
 from perf.record.baselines import Promotion, promote, promotions
@@ -28,11 +28,11 @@ from perf.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from perf.errors import PerfError
     from perf.judge.changes import Change
     from perf.judge.limits import LimitVerdict
     from perf.judge.series import Series
     from perf.judge.thresholds import Settings
-    from perf.judge.verdict import RunVerdict
     from perf.record.ab import PairedRun
     from perf.record.run import Run
     from perf.record.summary import RunSummary, SavedRuns
@@ -84,14 +84,15 @@ class Question:
     """What a comparison is asked.
 
     `tolerance` and `metric` stand in place of the profile's own, where they are given; where the runs should be
-    `whole`, a limit that was not measured is missing; `correct` says which regressions stand among so many; `builds`
-    has the last word on what it settled.
+    `whole`, a limit that was not measured is missing; `correct` says which regressions stand among so many, asked once
+    or `at_each_run`; `builds` has the last word on what it settled.
     """
 
     tolerance: float | None = None
     metric: str | None = None
     whole: bool = False
     correct: Callable[[Sequence[float], float], set[int]] = benjamini_hochberg
+    at_each_run: bool = False
     builds: PairedRun | None = None
 
 
@@ -158,7 +159,8 @@ def gate(root: Path, environ: Mapping[str, str], profile: str, builds: PairedRun
     old: list[RunSummary] = []
     if not archive.has_baseline(profile):
         problem = (
-            f'profile {profile} has no baseline: `invoke baseline --promote latest --reason "…"`, then measure again'
+            f'profile {profile} has no baseline: `invoke baseline --promote latest --profile {profile} --reason "…"`, '
+            "then measure again"
         )
     else:
         old = archive.select("baseline", profile)
@@ -168,7 +170,7 @@ def gate(root: Path, environ: Mapping[str, str], profile: str, builds: PairedRun
         problem = "nothing was measured since the baseline was"
     if builds and old:
         _same_builds(builds, old[0], latest)
-    question = Question(whole=True, correct=_at_look(len(new)), builds=builds)
+    question = Question(whole=True, correct=holm, at_each_run=True, builds=builds)
     return _judge(archive, environ, old, new or [latest], question, problem=problem)
 
 
@@ -235,10 +237,6 @@ def judgement_of_builds(run: PairedRun, tolerance: float | None = None) -> Judge
     )
 
 
-def _at_look(k: int) -> Callable[[Sequence[float], float], set[int]]:
-    return lambda p_values, alpha: holm(p_values, alpha / (k * (k + 1)) if k else alpha)
-
-
 def _judge(
     archive: Archive,
     environ: Mapping[str, str],
@@ -257,7 +255,9 @@ def _judge(
     changes: list[Change] = []
     if not problem:
         asked = {"tolerance": tolerance, "confidence": confidence, "metric": question.metric}
-        changes = that_stand(judge_changes(old, new, history, **asked), 1 - confidence, question.correct)
+        _check_metric(question.metric, [*old, *new])
+        changes = judge_changes(old, new, history, **asked)
+        changes = that_stand(changes, 1 - confidence, question.correct, at_each_run=question.at_each_run)
     if question.builds:
         by_builds = judge_builds(question.builds, tolerance=tolerance, confidence=confidence)
         changes = settle(changes, by_builds)
@@ -278,6 +278,30 @@ def _judge(
         warnings=(*_failed(runs), *(one.reason for one in archive.saved.unreadable)),
         next_step=settling_command(before, after, changes, tolerance),
         verdict=judge_together(limits_verdict, changes, [problem] if problem else []),
+    )
+
+
+def _check_metric(metric: str | None, runs: Sequence[RunSummary]) -> None:
+    known = sorted({name for run in runs for figures in run.figures for name in figures.metrics})
+    if metric and metric not in known:
+        raise SettingsError(f"--metric {metric}: no run holds it; known are {', '.join(known)}")
+
+
+def refused(profile: str, error: PerfError) -> Judgement:
+    """Return the judgement of a gate that could judge nothing, for the reports that say so."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Judgement(
+        profile=profile,
+        baseline=(),
+        history=0,
+        current=(),
+        began=now,
+        ended=now,
+        tolerance=0.0,
+        confidence=0.0,
+        limits=(),
+        changes=(),
+        verdict=RunVerdict(word=INCONCLUSIVE, sentence=f"Nothing was judged: {error}"),
     )
 
 
@@ -319,6 +343,8 @@ def promote_run(root: Path, spec: str, reason: str, *, profile: str | None = Non
     if len(runs) != 1:
         raise SettingsError(f"--promote {spec}: names {len(runs)} runs; one can be the baseline")
     run = runs[0]
+    if profile and run.profile != profile:
+        raise SettingsError(f"--promote {spec}: {run.name} is a run of profile {run.profile}, not of {profile}")
     if not (archive.folder / run.name).is_file():
         raise SettingsError(f"--promote {spec}: not among the saved runs in {archive.folder}")
     if run.verdict != PASSED and not force:

@@ -59,7 +59,7 @@ _MARKERS = (
 )
 _INSTRUMENTS = {
     "async_benchmark", "performance_profiler", "load_test_runner", "memory_monitor", "performance_thresholds",
-    "performance_settings", "redis_service", "model_endpoint",
+    "performance_settings", "redis_service", "model_endpoint", "present_changes", "last_run",
 }  # fmt: skip
 _UNREAD = Failure(
     origin=Origin(test="a file of this run", service="-", category="-", operation="-"),
@@ -315,7 +315,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config.stash[_REPORT] = render(outcome.run, outcome.limits, outcome.verdict)
     config.stash[_VERDICT] = outcome.verdict
     session.exitstatus = outcome.verdict.exit_code
-    _save(session, outcome)
+    if outcome.run.measurements or outcome.run.failures:
+        _save(session, outcome)
+    else:
+        config.stash[_REPORT] += "\nNothing was measured, so no run was saved."
 
 
 def _save(session: pytest.Session, outcome: Outcome) -> None:

@@ -182,3 +182,12 @@ def test_the_p_value_agrees_with_the_verdict() -> None:
         found = compare_to_history(history, [math.exp(random.uniform(-0.1, 0.3))])
         assert found.p_value is not None
         assert (found.verdict == "regressed") == (found.p_value < 0.01)
+
+
+@pytest.mark.parametrize("before", [6, 10, 30])
+def test_a_step_between_values_that_are_all_equal_is_found(before: int) -> None:
+    """Memory comes in pages, so a history may hold two values only; the step between them is as plain as any."""
+    values = [98.0] * before + [196.0] * 10
+
+    assert [point.index for point in change_points(values)] == [before]
+    assert change_points([98.0] * 40) == []

@@ -143,3 +143,19 @@ def test_arguments_without_sense_are_refused(asked: dict[str, float]) -> None:
     """A threshold below 1, no samples, a confidence in percent: an error that names it."""
     with pytest.raises(MeasurementError, match=next(iter(asked))):
         RegressionDetector(**asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "higher"),
+    [
+        ("throughput", True), ("ops_per_sec", True), ("success_rate", True), ("hit_ratio", True),
+        ("loops_per_call_ms", False), ("stops_time", False), ("success_latency", False), ("failed_ops", False),
+    ],
+)  # fmt: skip
+def test_a_metrics_name_tells_its_direction(name: str, higher: bool) -> None:  # noqa: FBT001
+    """Only what is named a rate, a throughput or a share of successes is better when higher."""
+    before = history([100.0 + number % 3 for number in range(10)], name)
+
+    result = RegressionDetector().detect_regression({name: 500.0}, before, name)
+
+    assert result["verdict"] == ("improved" if higher else "regressed")

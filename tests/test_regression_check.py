@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from pytest import Pytester  # noqa: PT013 - as the other tests name it
 
 CHECK = Path(__file__).parent.parent / "benchmarks" / "test_benchmark_regression.py"
-READ = "def test_read(performance_profiler, size):\n    performance_profiler.record_operation(0.01)\n"
-WRITE = "def test_write(performance_profiler):\n    performance_profiler.record_operation(0.01)\n"
+READ = (
+    "def test_read(performance_profiler, size):\n    [performance_profiler.record_operation(0.01) for _ in range(5)]\n"
+)
+WRITE = "def test_write(performance_profiler):\n    [performance_profiler.record_operation(0.01) for _ in range(5)]\n"
 SIZES = "import pytest\n@pytest.mark.parametrize('size', {sizes})\n"
 
 

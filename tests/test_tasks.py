@@ -174,12 +174,12 @@ def test_only_changed_leaves_out_what_did_not(place: Place) -> None:
 
 
 def test_another_metric_can_be_asked_for(place: Place) -> None:
-    """`--metric p95` compares the saved p95; a metric nobody measured compares nothing, which is no pass."""
+    """`--metric p95` compares the saved p95; one that no run holds is a mistake, and the known ones are named."""
     place.history(8)
 
     assert " p95 " in place.run("compare", "--metric", "p95").stdout
     nothing = place.run("compare", "--metric", "p59")
-    assert (nothing.returncode, "no operation was compared" in nothing.stdout) == (3, True)
+    assert (nothing.returncode, "--metric p59: no run holds it; known are" in nothing.stderr) == (2, True)
 
 
 def test_load_and_memory_have_their_direction(place: Place) -> None:
@@ -482,7 +482,7 @@ def test_a_damaged_baseline_file_stops_the_gate(place: Place) -> None:
 
 
 def test_reports_of_before_do_not_outlive_a_gate_that_stops(place: Place) -> None:
-    """After a gate that could not judge there is no report of an earlier pass left to be mistaken for its own."""
+    """A gate that could not judge leaves reports that say so, in the place of those of an earlier pass."""
     place.history(8)
     place.promote()
     place.history(1, start=9, commit="cccccccccccc")
@@ -491,8 +491,13 @@ def test_reports_of_before_do_not_outlive_a_gate_that_stops(place: Place) -> Non
 
     done = gate(place)
 
+    report = json.loads((place.path / "release_performance.json").read_text())
     assert done.returncode == 2
-    assert not list(place.path.glob("release_performance.*"))
+    assert (report["verdict"], report["regression_detected"]) == ("inconclusive", False)
+    assert "0010_dev_20261124T130000_dddddddddddd.json" in report["sentence"]
+    assert "cut short" in (place.path / "release_performance.md").read_text()
+    assert '<error message="Nothing was judged' in (place.path / "release_performance.xml").read_text()
+    assert done.stdout.rstrip().endswith("verdict: inconclusive")
 
 
 def test_more_runs_of_a_build_add_to_its_evidence(place: Place) -> None:
@@ -664,3 +669,64 @@ def test_the_tasks_need_no_khive_and_start_lightly() -> None:
 
     assert "release-gate" in done.stdout
     assert done.stdout.splitlines()[-1] == "", done.stdout + done.stderr
+
+
+def test_a_baseline_is_of_the_profile_that_is_named(place: Place) -> None:
+    """A run of another profile than the one that is named is not promoted, and only its own promotions are listed."""
+    place.history(8)
+    place.promote()
+
+    wrong = place.run("baseline", "--promote", "8", "--profile", "prod", "--reason", "x")
+
+    assert (wrong.returncode, "is a run of profile dev, not of prod" in wrong.stderr) == (2, True)
+    assert "0008_dev" not in place.run("baseline", "--profile", "prod").stdout
+    assert place.run("baseline", "--profile", "qa").returncode == 2
+
+
+@pytest.mark.parametrize("last", ["x", "0", "-3"])
+def test_how_many_runs_to_list_must_be_a_number(place: Place, last: str) -> None:
+    """`--last` takes a number of runs; anything else is one clear line."""
+    place.history(1)
+
+    done = place.run("history", f"--last={last}")
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "must be a number of runs" in done.stderr
+
+
+def test_few_rounds_are_no_evidence(place: Place) -> None:
+    """An operation that the newest run timed once has no verdict, though that once was as fast as ever."""
+    place.history(8)
+    run = min(place.runs.glob("0008_*"))
+    document = json.loads(run.read_text())
+    for benchmark in document["benchmarks"]:
+        benchmark["stats"]["data"] = benchmark["stats"]["data"][:1]
+    run.write_text(json.dumps(document))
+
+    done = place.run("compare")
+
+    assert done.returncode == 3
+    assert "of the 5 rounds that are needed" in done.stdout
+
+
+def test_only_what_changed_goes_into_the_json_too(place: Place) -> None:
+    """`--only-changed` leaves out of every format what passed."""
+    place.history(8)
+
+    report = json.loads(place.run("compare", "--format", "json", "--only-changed").stdout)
+
+    assert report["changes"] == []
+
+
+def test_a_report_does_not_replace_a_device_or_a_link(place: Place) -> None:
+    """What is written to a pipe or a link goes there, and the pipe or the link stays."""
+    place.history(8)
+    target, link = place.path / "target.md", place.path / "link.md"
+    target.write_text("before")
+    link.symlink_to(target)
+
+    place.run("compare", "--output", "link.md")
+
+    assert link.is_symlink()
+    assert target.read_text() != "before"
+    assert place.run("compare", "--output", ".").returncode == 2

@@ -71,7 +71,26 @@ def test_only_main_saves_the_history() -> None:
     """A pull request reads the history and leaves it as it was."""
     (save,) = [step for step in STEPS if "actions/cache/save@" in step.get("uses", "")]
 
-    assert save["if"] == "github.ref == 'refs/heads/main' && github.event_name != 'pull_request'"
+    assert save["if"] == "always() && github.ref == 'refs/heads/main' && github.event_name != 'pull_request'"
+
+
+@pytest.mark.parametrize(
+    ("nox", "ends"), [("exit 1", 1), ("touch .khive/performance/benchmarks/0001_prod_x.json; exit 1", 0)]
+)
+def test_a_job_that_saved_no_run_fails(tmp_path: Path, nox: str, ends: int) -> None:
+    """Whatever each of three runs comes to, the measuring goes on; only a job that saved none has failed."""
+    (tmp_path / ".khive/performance/benchmarks").mkdir(parents=True)
+    (tmp_path / ".khive/performance/benchmarks/0000_prod_old.json").touch()
+    (tmp_path / "nox").write_text(f"#!/bin/sh\necho measured >> {tmp_path}/said\n{nox}\n")
+    (tmp_path / "nox").chmod(0o755)
+    (measure,) = [step for step in STEPS if step.get("name") == "Measure"]
+    script = measure["run"].replace("for run", "sleep 0.05; for run")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=False)
+
+    assert done.returncode == ends
+    assert (tmp_path / "said").read_text().count("measured") == 3
 
 
 def test_every_task_in_it_exists() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from perf.record.run import Metric
-    from perf.record.summary import Operation, RunSummary
+    from perf.record.summary import Figures, Operation, RunSummary
 
 NEW = "new"
 MISSING = "missing"
@@ -30,6 +30,7 @@ FLOORS = {"s": 1e-6, "B": 4096.0}
 HIGHER = "higher"
 _ABOVE_ZERO = 1e-9
 _FARTHER = 1.5
+_FEWEST_ROUNDS = 5
 _ONE_RUN = math.log(1.4)  # by at least as much: the first disturbed run comes without warning
 
 
@@ -88,6 +89,7 @@ def judge_changes(
     expected = _collect(baseline, metric)
     sets = not history and len(current) > 1 and len(baseline) > 1
     compare = _compare_sets if sets else compare_to_history
+    thin = {figures.operation: figures.samples for run in current for figures in run.figures if _is_thin(figures)}
     farthest = {} if sets else _farthest(before)
     changes = []
     for key in [*after, *(key for key in expected if key not in after)]:
@@ -113,6 +115,10 @@ def judge_changes(
             change = replace(change, verdict=NEW, reason="not measured before")
         elif reason := _units_differ([*old, *new]) or incomparable:
             change = replace(change, verdict=NOT_COMPARABLE, reason=reason)
+        elif operation in thin:
+            change = replace(
+                change, reason=f"a run has {thin[operation]} of the {_FEWEST_ROUNDS} rounds that are needed"
+            )
         else:
             comparison = compare(
                 *([floored(one.value, one.unit) for one in side] for side in (old, new)),
@@ -124,7 +130,38 @@ def judge_changes(
             change = replace(change, verdict=comparison.verdict, comparison=comparison, reason=reason)
             change = change if sets else _confirmed(change, farthest[operation.kind])
         changes.append(change)
-    return changes
+    return changes if metric else [*changes, *_gone(baseline, current)]
+
+
+def _is_thin(figures: Figures) -> bool:
+    """Whether an operation was timed so few times that its median says nothing."""
+    return figures.operation.kind == "latency" and figures.samples < _FEWEST_ROUNDS
+
+
+def _gone(baseline: Sequence[RunSummary], current: Sequence[RunSummary]) -> list[Change]:
+    """Return what has no figure that is judged, and was measured before and no longer."""
+    measured = {figures.operation for run in current for figures in run.figures}
+    gone = {
+        figures.operation
+        for run in baseline
+        for figures in run.figures
+        if figures.operation not in measured and not _has_headline(figures)
+    }
+    return [
+        Change(
+            operation=operation,
+            metric="-",
+            unit="1",
+            better="lower",
+            verdict=MISSING,
+            reason="measured before and no longer",
+        )
+        for operation in sorted(gone, key=lambda one: (one.service, one.name, one.kind))
+    ]
+
+
+def _has_headline(figures: Figures) -> bool:
+    return any(name in figures.metrics for name in HEADLINES.get(figures.operation.kind, ()))
 
 
 def why_not_comparable(runs: Sequence[RunSummary]) -> str:
@@ -239,11 +276,20 @@ def benjamini_hochberg(p_values: Sequence[float], alpha: float) -> set[int]:
 
 
 def that_stand(
-    changes: Sequence[Change], alpha: float, correct: Callable[[Sequence[float], float], set[int]]
+    changes: Sequence[Change],
+    alpha: float,
+    correct: Callable[[Sequence[float], float], set[int]],
+    *,
+    at_each_run: bool = False,
 ) -> list[Change]:
-    """Return `changes` with those regressions made inconclusive that do not stand when so many are asked at once."""
+    """Return `changes` with those regressions made inconclusive that do not stand when so many are asked at once.
+
+    Where the question is asked `at_each_run`, look k at an operation spends 1 / (k (k + 1)) of its share of the error.
+    """
     tested = [index for index, one in enumerate(changes) if _p_value(one) is not None]
-    standing = {tested[index] for index in correct([_p_value(changes[index]) or 0.0 for index in tested], alpha)}
+    looks = {index: changes[index].new_runs if at_each_run else 0 for index in tested}
+    p_values = [(_p_value(changes[index]) or 0.0) * max(looks[index] * (looks[index] + 1), 1) for index in tested]
+    standing = {tested[index] for index in correct(p_values, alpha)}
     reason = f"suspect: slower by itself, not among {len(tested)} asked at once; measure it again"
     return [
         replace(one, verdict=INCONCLUSIVE, reason=reason) if one.verdict == REGRESSED and index not in standing else one

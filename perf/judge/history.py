@@ -92,22 +92,31 @@ def _rank_sums(logs: NDArray[np.float64]) -> NDArray[np.float64]:
     import numpy as np
 
     n = len(logs)
-    _, inverse, counts = np.unique(logs, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    ranks = _ranks(logs)
     before = np.arange(_FEWEST, n - _FEWEST + 1)
     sums = np.cumsum(ranks[::-1])[::-1][before]
     spread = np.sqrt(before * (n - before) * max(ranks.var(ddof=1), 1e-12) / n)
     return (sums - (n - before) * (n + 1) / 2) / spread  # type: ignore[no-any-return]
 
 
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rank of each value, equal ones sharing the mean of theirs."""
+    import numpy as np
+
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
 def _independence(logs: NDArray[np.float64], found: Sequence[int]) -> float:
     """Return the share of a statistic that is left when each value depends on the one before: 1 where none does."""
     import numpy as np
 
-    residuals = np.concatenate([part - np.median(part) for part in np.split(logs, found)])
-    ranks = np.argsort(np.argsort(residuals)).astype(float)
+    ranks = _ranks(np.concatenate([part - np.median(part) for part in np.split(logs, found)]))
     ranks -= ranks.mean()
-    lag = float((ranks[1:] * ranks[:-1]).sum() / (ranks * ranks).sum())
+    total = float((ranks * ranks).sum())
+    if not total:  # every value is that of its level
+        return 1.0
+    lag = float((ranks[1:] * ranks[:-1]).sum()) / total
     evident = min(max(lag - 1 / math.sqrt(len(logs)), 0.0), 0.9)
     return math.sqrt((1 - evident) / (1 + evident))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from perf.record.benchmark import PerformanceBenchmark
 
-HIGHER_IS_BETTER = ("throughput", "ops", "success", "hit_ratio", "rate_done")
-"""What the name of a metric holds that is better when it is higher; every other is better when lower."""
+HIGHER_IS_BETTER = re.compile(r"(^|_)(throughput\w*|ops(_per_sec(ond)?)?|success_rate|hit_(ratio|rate))$")
+"""How the name of a metric ends that is better when it is higher; every other is better when lower."""
 
 _CRITICAL = 2.0
 _TREND_CONFIDENCE = 0.99
@@ -106,7 +107,7 @@ class RegressionDetector:
 
 
 def _is_higher_better(name: str) -> bool:
-    return any(part in name.lower() for part in HIGHER_IS_BETTER)
+    return HIGHER_IS_BETTER.search(name.lower()) is not None and not name.lower().startswith(("failed", "error"))
 
 
 def _empty(name: str, current: float | None, history: Sequence[float]) -> dict[str, Any]:

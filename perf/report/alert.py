@@ -94,16 +94,19 @@ def announce(path: Path, environ: Mapping[str, str]) -> str:
 
 
 def send(alert: Alert, urls: Sequence[str]) -> None:
-    """Send an alert to each of `urls`; AlertError says which one, by its place and never by itself, did not work."""
+    """Send an alert to each of `urls`; AlertError says afterwards which, by place and never by itself, did not work."""
     apprise = _apprise()
     kinds = {"critical": apprise.NotifyType.FAILURE, "warning": apprise.NotifyType.WARNING}
+    problems = []
     for place, url in enumerate(urls, 1):
         service = apprise.Apprise()
-        if not service.add(url):
-            raise AlertError(f"{VARIABLE}: URL {place} of {len(urls)} is none that apprise knows")
         body = "\n".join(alert.lines)
-        if not service.notify(body=body, title=alert.title, notify_type=kinds[alert.level], body_format="text"):
-            raise AlertError(f"{VARIABLE}: nothing was delivered to URL {place} of {len(urls)}")
+        if not service.add(url):
+            problems.append(f"URL {place} of {len(urls)} is none that apprise knows")
+        elif not service.notify(body=body, title=alert.title, notify_type=kinds[alert.level], body_format="text"):
+            problems.append(f"nothing was delivered to URL {place} of {len(urls)}")
+    if problems:
+        raise AlertError(f"{VARIABLE}: {'; '.join(problems)}: mend it and send again")
 
 
 def _apprise() -> Any:  # noqa: ANN401 - a module without types

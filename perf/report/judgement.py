@@ -93,8 +93,13 @@ def _few(names: Sequence[str]) -> str:
     return (", ".join(names[:_NAMED]) or "none") + more
 
 
-def _shown(judgement: Judgement, *, only_changed: bool) -> list[Change]:
-    return [one for one in judgement.changes if not only_changed or one.verdict in _CHANGED]
+def _shown(judgement: Judgement, *, only_changed: bool) -> Sequence[Change]:
+    return changed(judgement) if only_changed else judgement.changes
+
+
+def changed(judgement: Judgement) -> list[Change]:
+    """Return the changes but for what passed and what is not known."""
+    return [one for one in judgement.changes if one.verdict in _CHANGED]
 
 
 def changes_table(changes: Sequence[Change], confidence: float, replicates: str = "runs") -> Table:

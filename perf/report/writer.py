@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
 def write(path: Path, text: str) -> str:
     """Write `text` to `path`, whole or not at all, and return the line that says so; SaveError says why not."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if path.is_dir():
+        raise SaveError(f"{path}: not written: it is a folder; name a file in it")
+    target = path.resolve()  # what a link leads to is replaced, not the link
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():  # a device or a pipe takes what is written, and stays
+            target.write_text(text, encoding="utf-8", errors="replace")
+            return f"Wrote {path}"
+        target.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8", errors="replace")
-        part.replace(path)
+        part.replace(target)
     except OSError as error:
         raise SaveError(f"{path}: not written: {error.strerror}; free space, or name another place") from None
     finally:
@@ -29,7 +35,8 @@ def write(path: Path, text: str) -> str:
 def remove(path: Path) -> None:
     """Remove a report of before, so that it cannot be taken for one of now; SaveError says why it is still there."""
     try:
-        path.unlink(missing_ok=True)
+        if path.exists():
+            path.unlink()
     except OSError as error:
         raise SaveError(f"{path}: an old report is in the way: {error.strerror}; remove it") from None
 
