@@ -33,7 +33,10 @@ def main() -> None:
         place = f"{asked.data} is not there" if asked.data else "--data was not given"
         print(f"Real data skipped: {place}. Simulated data only.")
     for source in (pairs, histories):
-        _show(source.tables(data, quick=asked.quick), markdown=asked.markdown)
+        try:
+            _show(source.tables(data, quick=asked.quick), markdown=asked.markdown)
+        except FileNotFoundError as error:
+            sys.exit(f"--data {asked.data}: {error.filename} is not there; name the folder that holds all of the data")
 
 
 def _show(tables: Iterable[Table], *, markdown: bool) -> None:

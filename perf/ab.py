@@ -66,6 +66,7 @@ def _compare(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             confidence=settings.regression["confidence"].value,
             budget=options.budget,
             patience=PATIENCE_SECONDS + 10 * settings.measure["stress_duration_sec"].value,
+            instructions=options.instructions,
         )
         run = compare_builds(request, environ, _say)
         judgement = judgement_of_builds(run)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from perf.counting import worth_counting
 from perf.errors import MeasurementError
 from perf.judge.ab import DETECTABLE, LOOKS, is_open, judge_compared, judge_pairs
 from perf.judge.comparison import REGRESSED
 from perf.judge.culprits import grown
 from perf.measure import duet
+from perf.measure.instructions import absent, count_instructions
 from perf.measure.profiles import own_times
 from perf.record.ab import (
     BLOCKS,
@@ -29,6 +31,7 @@ from perf.record.ab import (
     TURNS,
     Cause,
     Compared,
+    Instructions,
     Pair,
     PairedRun,
     Sentinels,
@@ -60,7 +63,7 @@ class Request:
 
     `specs` is what was asked for of each side, `pythons` the interpreter of its environment; `selection` are pytest's
     arguments; `budget` and `patience` (with a worker that says nothing) are seconds. `asked` is how many comparisons
-    share the error that the confidence allows, None for all of this run.
+    share the error that the confidence allows, None for all of this run. `instructions` asks for their count too.
     """
 
     root: Path
@@ -73,6 +76,7 @@ class Request:
     budget: float
     patience: float = duet.PATIENCE_SECONDS
     asked: int | None = None
+    instructions: bool = False
 
 
 def compare_builds(request: Request, environ: Mapping[str, str], say: Callable[[str], None]) -> PairedRun:
@@ -106,6 +110,7 @@ class _Pairing:
     tests: dict[str, _Test] = field(default_factory=dict)
     compared: dict[tuple[Operation, str], Compared] = field(default_factory=dict)
     unpaired: dict[str, Unpaired] = field(default_factory=dict)
+    blocks: dict[str, list[duet.Block]] = field(default_factory=dict)
     sentinels: list[str] = field(default_factory=list)
     watched: dict[int, tuple[Pair, Pair]] = field(default_factory=dict)
     sides: dict[str, Side] = field(default_factory=dict)
@@ -124,7 +129,8 @@ class _Pairing:
             if not self._report(number + 1, seconds):
                 break
         causes = self._causes(cpus[0])
-        return self._result(causes)
+        instructions = self._instructions() if self.request.instructions else []
+        return self._result(causes, instructions)
 
     def _cpus(self) -> Sequence[int | None]:
         """Return the CPUs that pairs are kept on in turn, or None in their place where that cannot be had."""
@@ -166,16 +172,19 @@ class _Pairing:
     @contextmanager
     def _started(self, number: int, names: Sequence[str] = ()) -> Iterator[dict[str, duet.Worker]]:
         """Start fresh processes, those called `names` or all that are needed, with a hash seed for this pair."""
-        command = [
-            *("-m", "pytest", "benchmarks", "-q", "--disable-warnings", "--no-header", "-p", "no:cacheprovider"),
-            *("--perf-profile", self.request.profile, *self.request.selection),
-        ]
         names = names or [BASELINE, CURRENT, *([AGAIN] if self._watching() else [])]
         pythons = {**self.request.pythons, AGAIN: self.request.pythons[BASELINE]}
-        commands = {name: [pythons[name], *command] for name in names}
+        commands = {name: self._command(pythons[name]) for name in names}
         environment = {**self.environ, "PYTHONHASHSEED": str(number + 1)}
         with duet.started(commands, self.folder, environment, self.request.patience) as workers:
             yield workers
+
+    def _command(self, python: str) -> list[str]:
+        return [
+            *(python, "-m", "pytest", "benchmarks"),
+            *("-q", "--disable-warnings", "--no-header", "-p", "no:cacheprovider"),
+            *("--perf-profile", self.request.profile, *self.request.selection),
+        ]
 
     def _meet(self, workers: Mapping[str, duet.Worker], *, first: bool) -> None:
         """Hear what each worker could run, which is what there is to compare."""
@@ -253,6 +262,7 @@ class _Pairing:
         if faults:
             self._note(test, faults)
         elif told.blocks:
+            self.blocks[test] = [block for stream in told.blocks[CURRENT] for block in stream]
             self._add(self.tests[test].operation, ("median", "s", "lower"), BLOCKS, _pair(told, CURRENT))
         else:
             self._take_turns(test, told)
@@ -381,7 +391,30 @@ class _Pairing:
         kept = [str(path.relative_to(self.request.root)) for path in paths.values()]
         return [Cause(operation=operation, grown=grown(before, after, old.worker.calls), profiles=kept)]
 
-    def _result(self, causes: list[Cause]) -> PairedRun:
+    def _instructions(self) -> list[Instructions]:
+        """Count what can be counted of what was compared in blocks, and note the rest."""
+        if reason := absent(self.environ):
+            self.notes.append(reason)
+            return []
+        in_blocks = [one for one in self.compared.values() if one.by == BLOCKS]
+        verdicts = {one.operation: self._judged(one).verdict for one in in_blocks}
+        operations, left_out = worth_counting(verdicts, self.blocks)
+        self.notes += left_out
+        if not operations:
+            return []
+        self.say(f"Counting the instructions of {len(operations)} operations under valgrind …")
+        commands = {name: self._command(self.request.pythons[name]) for name in (BASELINE, CURRENT)}
+        counted = count_instructions(commands, [one.test for one in operations], self.folder, self.environ)
+        self.notes += counted.notes
+        return [
+            Instructions(
+                operation=one, before=counted.per_call[one.test][BASELINE], after=counted.per_call[one.test][CURRENT]
+            )
+            for one in operations
+            if one.test in counted.per_call
+        ]
+
+    def _result(self, causes: list[Cause], instructions: list[Instructions]) -> PairedRun:
         same, slowed = self._watched()
         operations = [self.tests[test].operation.name for test in self.sentinels[:_SENTINELS]]
         sentinels = Sentinels(operations=operations, slowed_by=self._slower, same=same, slowed=slowed)
@@ -399,6 +432,7 @@ class _Pairing:
             left_out=self.left_out,
             notes=self.notes,
             causes=causes,
+            instructions=instructions,
         )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -177,3 +178,35 @@ def test_a_problem_is_never_a_pass() -> None:
 
     assert found.word == "inconclusive"
     assert found.sentence.startswith("No pass, no fail: nothing was measured since the baseline was")
+
+
+def test_the_old_figure_is_the_level_that_was_judged_against() -> None:
+    """After a step in the history `old` and the change are those of the present level, not of all runs before."""
+    history = [run(n, 0.001) for n in range(10)] + [run(n, 0.002) for n in range(10, 20)]
+
+    found = judged(history, [run(20, 0.002)])
+
+    assert found.old == pytest.approx(0.002)
+    assert found.worse == pytest.approx(1.0)
+
+
+def test_what_has_no_figure_that_is_judged_is_missing_when_it_drops_out() -> None:
+    """An operation that only holds figures of the user's own is compared in none, and still is not lost unseen."""
+    own = Figures(operation("cache_hits", "process"), {"hit_ratio": Metric(0.7, "1", "higher")}, 0)
+    old = msgspec.structs.replace(run(1), figures=[*run(1).figures, own])
+
+    changes = judge_changes([old], [run(2)], tolerance=0.2, confidence=0.99)
+    kept = judge_changes([old], [msgspec.structs.replace(old, number=2)], tolerance=0.2, confidence=0.99)
+
+    assert [one.operation.name for one in changes if one.verdict == "missing"] == ["cache_hits"]
+    assert not [one for one in kept if one.verdict == "missing"]
+
+
+def test_a_run_spends_only_what_its_own_operations_are_looked_at() -> None:
+    """A look at one operation takes nothing from another that the run did not measure."""
+    once, thrice = (replace(change("regressed", 1.5, p_value=0.004), new_runs=runs) for runs in (1, 3))
+
+    stands = that_stand([once], 0.01, holm, at_each_run=True)
+    falls = that_stand([thrice], 0.01, holm, at_each_run=True)
+
+    assert [stands[0].verdict, falls[0].verdict] == ["regressed", "inconclusive"]

@@ -128,7 +128,7 @@ def judge_changes(
             )
             reason = "; ".join(comparison.warnings)
             change = replace(change, verdict=comparison.verdict, comparison=comparison, reason=reason)
-            change = change if sets else _confirmed(change, farthest[operation.kind])
+            change = change if sets else _confirmed(_at_its_level(change), farthest[operation.kind])
         changes.append(change)
     return changes if metric else [*changes, *_gone(baseline, current)]
 
@@ -226,6 +226,14 @@ def _farthest(before: Mapping[tuple[Operation, str], Sequence[Metric]]) -> dict[
         logs = [sign * math.log(floored(one.value, one.unit)) for one in figures]
         farthest[operation.kind] = max(farthest.get(operation.kind, 0.0), max(logs) - median(logs))
     return farthest
+
+
+def _at_its_level(change: Change) -> Change:
+    """Return the change with `old` as what it was judged by: the level since the last step, not all runs before."""
+    ratio = change.comparison.ratio if change.comparison else None
+    if ratio is None or change.new is None or change.ratio is None or math.isclose(ratio, change.ratio):
+        return change
+    return replace(change, old=floored(change.new, change.unit) / ratio)
 
 
 def _confirmed(change: Change, farthest: float) -> Change:

@@ -42,7 +42,7 @@ _LARGEST_BLOCK = 1_000_000
 _SECONDS_TO_CLEAN_UP = 10.0
 
 
-class _EndedError(Exception):
+class EndedError(Exception):
     """An operation raised in the midst of its blocks: the worker says what came of the test."""
 
     def __init__(self, name: str, said: dict[str, Any]) -> None:
@@ -209,7 +209,7 @@ class Stream:
         self.worker.tell(calls=calls, slowed=self.slowed, profile=self.profile)
         said = self.worker.hear()
         if said["event"] != "took":
-            raise _EndedError(self.worker.name, said)
+            raise EndedError(self.worker.name, said)
         return Block(calls, said["seconds"], said["busy"])
 
 
@@ -237,11 +237,11 @@ def measure(
         if all(said["event"] == "ready" for said in arrived.values()):
             try:
                 blocks = {name: _blocks(contest, seconds, turned=turned) for name, contest in contests.items()}
-            except _EndedError as ended:
+            except EndedError as ended:
                 arrived[ended.name] = ended.said
         turns = all(said["event"] == "turn" for said in arrived.values())
         order = reversed(workers) if turned else workers
-        done = {worker.name: _let_end(worker, arrived[worker.name], turns=turns) for worker in order}
+        done = {worker.name: let_end(worker, arrived[worker.name], turns=turns) for worker in order}
     for worker in workers:
         worker.tell(next=True)
     return Told(
@@ -251,7 +251,7 @@ def measure(
     )
 
 
-def _let_end(worker: Worker, said: dict[str, Any], *, turns: bool) -> dict[str, Any]:
+def let_end(worker: Worker, said: dict[str, Any], *, turns: bool) -> dict[str, Any]:
     """Let a worker come to the end of its test, by its turn where all have one, and return what it says then."""
     if said["event"] == "ready":
         worker.tell(calls=0)
