@@ -210,8 +210,8 @@ class _Pairing:
         if untimed:
             self.left_out.append(f"measure no time: {', '.join(sorted(untimed))}")
         in_blocks = [test for test, one in self.tests.items() if one.by == BLOCKS]
-        # The best sentinel is among what is compared, and fast.
-        self.sentinels = sorted(in_blocks, key=lambda test: (not self.tests[test].selected, not self.tests[test].quick))
+        selected = [test for test in in_blocks if self.tests[test].selected]
+        self.sentinels = sorted(selected or in_blocks, key=lambda test: not self.tests[test].quick)
         if not any(one.selected for one in self.tests.values()):
             raise MeasurementError("nothing to compare: no benchmark is selected, change -k or -m")
 

@@ -219,7 +219,9 @@ def test_the_record_counts_false_alarms_and_misses() -> None:
     good = judge_pairs(pairs(np.random.default_rng(7), 0.0), tolerance=0.02, confidence=0.99)
     bad = judge_pairs(pairs(np.random.default_rng(8), 0.5), tolerance=0.02, confidence=0.99)
 
-    lines = record_in_words([(good, bad), (bad, good)])
+    short = judge_pairs([], tolerance=0.02, confidence=0.99)
+
+    lines = record_in_words([(good, bad), (bad, good), (short, short)])
 
     assert lines == ["false alarms: 1 of 2 (at most 97.5%)", "slowed and not found: 1 of 2 (at most 97.5%)"]
 

@@ -202,8 +202,9 @@ def why_void(run: PairedRun) -> str:
 
 def record_in_words(watched: Sequence[tuple[Comparison, Comparison]]) -> list[str]:
     """Return how often sentinels were called wrongly, and missed, over many comparisons, each with its upper bound."""
+    watched = [(same, slowed) for same, slowed in watched if same.p_value is not None and slowed.p_value is not None]
     if not watched:
-        return []
+        return ["no comparison went on for long enough to tell"]
     false = sum(same.verdict == REGRESSED for same, _ in watched)
     missed = sum(slowed.verdict != REGRESSED for _, slowed in watched)
     n = len(watched)
