@@ -41,8 +41,10 @@ def tables(data: Path | None, *, quick: bool) -> Iterator[Table]:
             for new in (1, 3)
             for tolerance in (0.05, 0.2)
         ],
-        note=f"{trials} suites each: {_HISTORY} runs and new ones, real or simulated, in random order, the same for "
-        "all operations. A regression of any operation, as `invoke release-gate` judges by Holm at 99 %, fails the suite.",
+        note=(
+            f"{trials} suites each: {_HISTORY} runs and new ones, real or simulated, in random order, the same for all "
+            "operations. A regression of any, as `invoke release-gate` judges by Holm at 99 %, fails the suite."
+        ),
     )
 
 
