@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perf.errors import MeasurementError
+from perf.judge.student import t_cdf, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -158,16 +159,14 @@ def judge_interval(  # noqa: PLR0913 - all of them by name but the estimate
     higher ratio is better; `advice` is what to do when there is no verdict. Of `asked` comparisons that are made
     together none may be called regressed by chance, so each is held to its share of the error (Bonferroni).
     """
-    from scipy.special import stdtr, stdtrit
-
     slower, faster = errors
-    usual, power = float(stdtrit(freedom, confidence)), float(stdtrit(freedom, POWER))
-    surely = float(stdtrit(freedom, 1 - (1 - confidence) / asked))
+    usual, power = t_quantile(confidence, freedom), t_quantile(POWER, freedom)
+    surely = t_quantile(1 - (1 - confidence) / asked, freedom)
     low, high = slowdown - surely * slower, slowdown + usual * faster
     least = math.log1p(tolerance)
     detectable = math.expm1(min(surely * slower + power * faster, 700.0))
     beyond = (slowdown - least) / max(slower, 1e-300)
-    p_value = float(stdtr(freedom, -beyond))
+    p_value = t_cdf(-beyond, freedom)
     warnings: tuple[str, ...] = ()
     if low > least:
         verdict = REGRESSED
