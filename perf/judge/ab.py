@@ -287,11 +287,10 @@ def settling_command(
 
 def _spec(environment: Mapping[str, Any], packages: Sequence[str]) -> str:
     """Return the pip requirements that make an environment anew: its khive, and what of the rest differs."""
-    khive = environment.get("khive") or {"version": "?", "origin": "release", "commit": None}
-    build = f"khive=={khive['version']}"
-    if "://" in khive["origin"]:
-        build = f"git+{khive['origin']}@{khive['commit']}" if khive["commit"] else khive["origin"]
-    elif khive["origin"] != "release":
-        build = khive["origin"]
+    khive = environment.get("khive") or {}
+    origin, commit = khive.get("origin") or "release", khive.get("commit")
+    build = origin if origin != "release" else f"khive=={khive.get('version', '?')}"
+    if "://" in origin and commit:
+        build = f"git+{origin}@{commit}"
     installed = environment.get("packages", {})
     return " ".join([build, *(f"{name}=={installed[name]}" for name in packages if name in installed)])
