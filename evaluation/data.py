@@ -37,13 +37,14 @@ def pytest_histories(data: Path, name: str, least: int = 100) -> list[Values]:
 
 
 def testbed(data: Path) -> Pairs:
-    """Return the same code measured twice, interleaved: for each benchmark nine pairs of five rounds a side."""
-    rounds: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    """Return the same code measured twice, interleaved: for each benchmark and machine 15 pairs of a round a side."""
+    rounds: dict[str, dict[str, dict[str, Values]]] = defaultdict(lambda: defaultdict(dict))
     with (data / "fbs-testbed-ab" / "mb-main-main.csv").open() as file:
         for place, benchmark, version, path, _, seconds, *_ in csv.reader(file):
-            rounds[f"{path} {benchmark}"][place.rpartition("-")[0]][version].append(float(seconds))
+            machine, _, pair = place.partition("-")
+            rounds[f"{path} {benchmark} {machine}"][pair][version] = np.array([float(seconds)])
     return {
-        benchmark: tuple([np.array(pair[version]) for pair in pairs.values()] for version in ("1", "2"))  # type: ignore[misc]
+        benchmark: tuple([pair[version] for pair in pairs.values()] for version in ("1", "2"))  # type: ignore[misc]
         for benchmark, pairs in rounds.items()
     }
 

@@ -49,8 +49,8 @@ def _testbed(data: Path) -> Table:
         title="Interleaved pairs with known truth",
         header=["rule", "false alarms", "found at +2 %", "+5 %", "+10 %"],
         rows=rows,
-        note=f"The same code twice, {len(sides)} comparisons: 21 benchmarks, either side first; 9 pairs of 5 rounds "
-        "on cloud machines. Slowed by multiplying one side. In brackets the 95 % upper bound.",
+        note=f"The same code twice, {len(sides)} comparisons: 21 benchmarks on three cloud machines, either side "
+        "first; 15 pairs of one round. Slowed by multiplying one side. In brackets the 95 % upper bound.",
     )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perf.errors import ServiceUnavailableError, SettingsError
+from perf.judge.schema import FILE
 from perf.services.build import requirements
+from perf.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from perf.judge.thresholds import Settings
 
@@ -26,20 +28,34 @@ def prepare(
 ) -> dict[str, str]:
     """Return the Python of a new environment for each SPEC, with the suite in `root` and that build of khive.
 
+    A SPEC that is the folder of a checkout of the suite means the build and the dependencies that are named there.
     SettingsError on a SPEC that is none, ServiceUnavailableError on a build that cannot be installed or imported.
     """
-    builds = {name: requirements(spec) for name, spec in specs.items()}
+    wanted = {name: _wanted(root, spec, settings) for name, spec in specs.items()}
     pythons = {}
-    for name, spec in specs.items():
-        say(f"Installing {name}: {spec} …")
+    for name, (builds, constraints) in wanted.items():
+        spec = specs[name]
+        named = " ".join(builds)
+        say(f"Installing {name}: {spec if spec == named else f'{spec} ({named})'} …")
         place = folder / f"ab-{name}"
         pythons[name] = str(place / "bin" / "python")
         _uv(name, spec, "venv", "--quiet", "--clear", "--python", sys.executable, str(place))
-        held = _constraints(root, place, settings.environment["dependencies"].value, builds[name])
-        arguments = ["--python", pythons[name], "-e", str(root), *builds[name], "-c", str(held), "--no-sources"]
+        held = _held(constraints, place, builds)
+        arguments = ["--python", pythons[name], "-e", str(root), *builds, "-c", str(held), "--no-sources"]
         _uv(name, spec, "pip", "install", "--quiet", *arguments)
         _import_khive(name, spec, pythons[name])
     return pythons
+
+
+def _wanted(root: Path, spec: str, settings: Settings) -> tuple[list[str], Path]:
+    """Return the requirements that a SPEC means, and the file of constraints that hold beside them."""
+    checkout = Path(spec)
+    if not spec.strip() or not (checkout / FILE).is_file():
+        return requirements(spec), root / "constraints" / f"{settings.environment['dependencies'].value}.txt"
+    environment = read_settings(checkout, {}, settings.profile).environment
+    builds = requirements(environment["khive"].value)
+    inside = [str((checkout / build).resolve()) if (checkout / build).exists() else build for build in builds]
+    return inside, checkout / "constraints" / f"{environment['dependencies'].value}.txt"
 
 
 def _uv(name: str, spec: str, *arguments: str) -> None:
@@ -56,14 +72,13 @@ def _import_khive(name: str, spec: str, python: str) -> None:
         raise ServiceUnavailableError(f"--{name} {spec}: installed, but khive cannot be imported: {_one_line(last)}")
 
 
-def _constraints(root: Path, place: Path, dependencies: str, builds: Sequence[str]) -> Path:
+def _held(constraints: Path, place: Path, builds: Sequence[str]) -> Path:
     """Write what holds all that the SPEC does not name itself, and return where."""
-    source = root / "constraints" / f"{dependencies}.txt"
     named = {_normal(build) for build in builds}
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
+        lines = constraints.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise SettingsError(f"{source}: {error.strerror}; run this in a clone of the suite") from None
+        raise SettingsError(f"{constraints}: {error.strerror}; run this in a clone of the suite") from None
     path = place / "constraints.txt"
     path.write_text("\n".join(line for line in lines if _normal(line) not in named) + "\n", encoding="utf-8")
     return path

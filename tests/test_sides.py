@@ -54,6 +54,24 @@ def test_what_the_spec_names_is_not_held(tmp_path: Path) -> None:
     assert "Installing baseline" in said[0]
 
 
+def test_a_checkout_means_the_build_that_it_names(tmp_path: Path) -> None:
+    """A checkout's own `thresholds.toml` names the build, its own file what is pinned, and paths lie within it."""
+    checkout = tmp_path / "base"
+    (checkout / "constraints").mkdir(parents=True)
+    (checkout / "constraints" / "floating.txt").write_text("lionagi==0.15.7\n")
+    limits = (ROOT / "thresholds.toml").read_text()
+    (checkout / "thresholds.toml").write_text(limits.replace('khive = "khive==0.4.0"', 'khive = "build"'))
+    (checkout / "build").mkdir()
+    (checkout / "build" / "pyproject.toml").write_text("not a project")
+    said: list[str] = []
+
+    with pytest.raises(ServiceUnavailableError, match="cannot be installed"):
+        prepare(ROOT, tmp_path, read_settings(ROOT, {}, "dev"), {"baseline": str(checkout)}, said.append)
+
+    assert said == [f"Installing baseline: {checkout} ({checkout / 'build'}) …"]
+    assert (tmp_path / "ab-baseline" / "constraints.txt").read_text() == "lionagi==0.15.7\n"
+
+
 def test_an_empty_spec_is_said(tmp_path: Path) -> None:
     """Nothing is no build."""
     with pytest.raises(SettingsError, match="needs a version"):

@@ -32,7 +32,7 @@ def test_forks_run_it_without_secrets() -> None:
     assert "pull_request" in triggers
     assert "pull_request_target" not in triggers
     assert "secrets." not in text
-    assert STEPS[0]["with"]["persist-credentials"] is False
+    assert all(step["with"]["persist-credentials"] is False for step in STEPS if "checkout@" in step.get("uses", ""))
 
 
 def test_actions_are_pinned_to_commits() -> None:
@@ -50,19 +50,24 @@ def test_nothing_is_pasted_into_a_script(script: str) -> None:
 
 
 def test_the_verdict_is_last_and_by_itself() -> None:
-    """Reports are uploaded before the last step, which does nothing but end with the gate's code, or 2 without one."""
+    """Reports are uploaded before the last step, which does nothing but end with a code of the two judgements."""
     last = STEPS[-1]
 
-    assert last["run"] == 'exit "${CODE:-2}"'
-    assert last["env"] == {"CODE": "${{ steps.gate.outputs.code }}"}
+    assert last["env"] == {
+        "CODE": "${{ steps.gate.outputs.code }}",
+        "BUILDS": "${{ steps.builds.outputs.code }}",
+    }
     assert last["if"] == STEPS[-2]["if"] == "always()"
     assert STEPS[-2]["uses"].startswith("actions/upload-artifact@")
 
 
-@pytest.mark.parametrize(("code", "ends"), [("0", 0), ("1", 1), ("3", 3), ("", 2)])
-def test_the_verdict_step_ends_with_the_gates_code(code: str, ends: int) -> None:
-    """Run as it stands, the last step passes the gate's exit code on; without one it is no pass."""
-    done = subprocess.run(["bash", "-c", STEPS[-1]["run"]], env={"CODE": code}, check=False)
+@pytest.mark.parametrize(
+    ("code", "builds", "ends"),
+    [("0", "", 0), ("0", "0", 0), ("1", "", 1), ("3", "", 3), ("", "", 2), ("0", "1", 1), ("3", "1", 1), ("0", "3", 3)],
+)
+def test_the_verdict_step_ends_with_the_worse_code(code: str, builds: str, ends: int) -> None:
+    """Run as it stands, the last step passes on the gate's code or the comparison's; without the gate's no pass."""
+    done = subprocess.run(["bash", "-e", "-c", STEPS[-1]["run"]], env={"CODE": code, "BUILDS": builds}, check=False)
 
     assert done.returncode == ends
 
@@ -93,12 +98,37 @@ def test_a_job_that_saved_no_run_fails(tmp_path: Path, nox: str, ends: int) -> N
     assert (tmp_path / "said").read_text().count("measured") == 3
 
 
+@pytest.mark.parametrize(
+    ("nox", "ends", "code"),
+    [("exit 1", 1, ""), ("touch .khive/performance/ab/0002_prod_x.json; exit 1", 0, "code=1\n")],
+)
+def test_a_pull_request_is_compared_with_its_base(tmp_path: Path, nox: str, ends: int, code: str) -> None:
+    """What the checked out base names is compared with what the head names; a comparison of before is not judged."""
+    (tmp_path / ".khive/performance/ab").mkdir(parents=True)
+    (tmp_path / ".khive/performance/ab/0001_prod_old.json").touch()
+    for name, body in (("nox", f'echo "$*" >> {tmp_path}/said\n{nox}'), ("invoke", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    (base,) = [step for step in STEPS if step.get("name") == "Check out the base"]
+    (compare,) = [step for step in STEPS if step.get("id") == "builds"]
+    script = compare["run"].replace("nox", "sleep 0.05; nox", 1)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_OUTPUT": str(tmp_path / "output")}
+    (tmp_path / "output").touch()
+
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=False)
+
+    assert done.returncode == ends
+    assert (tmp_path / "output").read_text() == code
+    assert (tmp_path / "said").read_text() == f"-s ab -- --baseline {base['with']['path']} --current . --profile prod\n"
+    assert base["if"] == compare["if"] == "github.event_name == 'pull_request'"
+
+
 def test_every_task_in_it_exists() -> None:
     """Each `invoke` command of the workflow and the hooks is a task with those options."""
     text = "\n".join([*SCRIPTS, (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")])
     commands = re.findall(r"invoke ([a-z-]+)((?: --[a-z]+)*)", text)
 
-    assert {name for name, _ in commands} == {"release-gate", "baseline", "quick-check"}
+    assert {name for name, _ in commands} == {"release-gate", "baseline", "compare", "quick-check"}
     for name, options in commands:
         said = subprocess.run(
             [sys.executable, "-m", "invoke", "--help", name], cwd=ROOT, capture_output=True, text=True, check=True
