@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
     from perf.record.ab import Compared, Pair, PairedRun, Unpaired
 
-LOOKS = (6, 10, 16, 24)
+LOOKS = (6, 10, 16, 24, 32)
 """After how many pairs an operation is looked at; it is settled at the first that shows anything, or at the last."""
+
+_TRIMMED = 8
+"""Of so many pairs the least and the greatest are left out: one in ten operations meets a pair that is far off."""
 
 DETECTABLE = 0.02
 """What the second sentinel is slower by than the tolerance: the least that ten pairs find nine times in ten.
@@ -39,8 +42,11 @@ DETECTABLE = 0.02
 For a spread of 1.5 % between pairs: (t(0.99, 9) + t(0.9, 9)) 1.5 % / √10, rounded up from 1.99 %.
 """
 
-_FAST = 0.25
-_APART = 0.01
+_QUARTERS = {"faster": (0.25, 0.01), "slower": (0.75, 0.05)}
+"""Where the blocks of either quarter begin, and how far their ratio may lie from that of the middle ones.
+
+What disturbs a process makes its slow blocks slower, so those tell less exactly.
+"""
 
 
 def judge_pairs(
@@ -54,11 +60,12 @@ def judge_pairs(
 ) -> Comparison:
     """Compare the two sides of pairs of processes; each pair is one replicate.
 
-    A pair's figure is the median, over its quads of blocks (old new new old), of their log ratio; on these stands
-    Student's t. Of the error that `confidence` allows each of the `looks` spends an equal part, of a false "regressed"
-    also each of the `asked` comparisons that are made together (Bonferroni). Only what was there at the last look is
-    judged. Where the faster quarter of the blocks tells another ratio, by 1 % or by half the tolerance, there is no
-    verdict.
+    A pair's figure is the median, over its quads of blocks (old new new old), of their log ratio; on the trimmed
+    mean of these stands Student's t, with their winsorized variance (J. W. Tukey and D. H. McLaughlin, 1963). Of
+    the error that `confidence` allows each of the `looks` spends a part in proportion to its pairs, of a false
+    "regressed" also each of the `asked` comparisons that are made together an equal one (Bonferroni). Only what was
+    there at the last look is judged. Where the faster quarter of the blocks tells another ratio, by 1 %, or the
+    slower, by 5 %, or by half the tolerance, there is no verdict.
     """
     check(tolerance, confidence)
     reached = max((look for look in looks if look <= len(pairs)), default=0)
@@ -69,23 +76,24 @@ def judge_pairs(
         return inconclusive(reason)
     sign = -1.0 if higher_is_better else 1.0
     logs = [sign * _log_ratio(pair) for pair in looked]
-    mean, error = fmean(logs), math.sqrt(_variance(logs) / reached)
+    mean, error, freedom = _trimmed_mean(logs)
     comparison = judge_interval(
         mean,
         (error, error),
-        reached - 1.0,
+        freedom,
         tolerance=tolerance,
-        confidence=1 - (1 - confidence) / len(looks),
+        confidence=1 - (1 - confidence) * reached / sum(looks),
         sign=sign,
         asked=asked,
         advice=_advice(len(pairs), looks),
     )
-    fast = fmean(sign * _log_ratio_of_the_fast(pair) for pair in looked)
-    if abs(fast - mean) <= max(_APART, tolerance / 2):
-        return comparison
-    told, fast_told = (f"{math.expm1(sign * one):+.1%}" for one in (mean, fast))
-    reason = f"its blocks do not take the same time: their middle tells {told}, the faster quarter {fast_told}"
-    return replace(comparison, verdict=INCONCLUSIVE, warnings=(reason,))
+    for name, (quarter, apart) in _QUARTERS.items():
+        other, _, _ = _trimmed_mean([sign * _log_ratio_at(pair, quarter) for pair in looked])
+        if abs(other - mean) > max(apart, tolerance / 2):
+            told, other_told = (f"{math.expm1(sign * one):+.1%}" for one in (mean, other))
+            reason = f"its blocks do not take the same time: their middle tells {told}, the {name} quarter {other_told}"
+            return replace(comparison, verdict=INCONCLUSIVE, warnings=(reason,))
+    return comparison
 
 
 def _advice(pairs: int, looks: Sequence[int]) -> str:
@@ -100,17 +108,23 @@ def _log_ratio(pair: Pair) -> float:
     return median([fmean(two) for two in zip(ratios[::2], ratios[1::2], strict=False)] or ratios)
 
 
-def _log_ratio_of_the_fast(pair: Pair) -> float:
-    return math.log(quantile(pair.current, _FAST) / quantile(pair.baseline, _FAST))
+def _log_ratio_at(pair: Pair, q: float) -> float:
+    return math.log(quantile(pair.current, q) / quantile(pair.baseline, q))
 
 
 def _ratio(pairs: Sequence[Pair]) -> float | None:
     return math.exp(fmean(map(_log_ratio, pairs))) if pairs else None
 
 
-def _variance(values: Sequence[float]) -> float:
-    mean = fmean(values)
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+def _trimmed_mean(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean without the outermost, its standard error, and the degrees of freedom of that."""
+    n, trimmed = len(values), len(values) // _TRIMMED
+    ordered = sorted(values)
+    kept = ordered[trimmed : n - trimmed]
+    winsorized = [kept[0]] * trimmed + kept + [kept[-1]] * trimmed
+    centre = fmean(winsorized)
+    squares = math.fsum((value - centre) ** 2 for value in winsorized)
+    return fmean(kept), math.sqrt(squares / (len(kept) * (len(kept) - 1))), len(kept) - 1.0
 
 
 def is_open(comparison: Comparison, pairs: int) -> bool:
