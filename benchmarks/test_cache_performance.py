@@ -122,7 +122,7 @@ async def test_skewed_lookups(
     performance_profiler: PerformanceProfiler, cache: PlanCache, performance_settings: Settings
 ) -> None:
     """A read-through cache under requests whose popularity falls off like Zipf's law; the hit ratio is recorded."""
-    chance = random.Random(SEED)  # noqa: S311 - a fixed sequence, not a secret
+    chance = random.Random(SEED)
     keys = [cache.key(REQUEST | {"context": str(number)}) for number in range(DISTINCT_REQUESTS)]
     weights = [1 / (rank + 1) for rank in range(DISTINCT_REQUESTS)]
     packed = cache.packed(cache.response(KIB))

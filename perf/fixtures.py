@@ -12,7 +12,7 @@ from perf.measure.load import LoadTestRunner
 from perf.measure.memory import MemoryMonitor
 from perf.measure.profiler import PerformanceProfiler
 from perf.record import store
-from perf.record.run import from_benchmarks, from_load, from_memory, from_profiler
+from perf.record.run import from_benchmarks, from_knee, from_load, from_memory, from_profiler
 from perf.services import endpoint, redis_server
 from perf.services.build import subject_of
 from perf.services.lionagi import forget_logs
@@ -48,7 +48,8 @@ def load_test_runner(
     runner, origin = LoadTestRunner(performance_profiler), origin_of(request.node)
     yield runner
     performance_session(request.config).measurements += [
-        from_load(result, origin, subject_of(result["measured"])) for result in runner.results
+        *(from_load(result, origin, subject_of(result["measured"])) for result in runner.results),
+        *(from_knee(knee, origin, subject_of(knee["measured"])) for knee in runner.knees),
     ]
 
 

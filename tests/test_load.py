@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import re
+import time
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +139,7 @@ async def test_failures_are_counted_by_type_with_a_sample() -> None:
     result = await LoadTestRunner(clock=clock).run_async_load_test(operation, 2, 2)
 
     assert result["errors"] == {"KeyError": 2, "ValueError": 1}
-    assert result["error_sample"] == "KeyError('a')"
+    assert result["error_samples"] == {"KeyError": "KeyError('a')", "ValueError": "ValueError('b')"}
     assert (result["total_operations"], result["failed_operations"]) == (4, 3)
     assert result["min_response_time"] == result["max_response_time"] == pytest.approx(0.2)
 
@@ -286,3 +289,206 @@ async def test_each_run_is_kept() -> None:
     returned = [await runner.run_async_load_test(Gauge(), tasks, 1) for tasks in (1, 2)]
 
     assert runner.results == returned
+
+
+class Stalling:
+    """A service that takes a millisecond, and stands still for the first fifth of each half second."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter()
+
+    async def __call__(self) -> None:
+        into = (time.perf_counter() - self.begin) % 0.5
+        await asyncio.sleep((0.1 - into if into < 0.1 else 0) + 0.001)
+
+
+async def test_an_open_load_shows_the_stall_that_a_closed_one_hides() -> None:
+    """Of a service that stands still for a fifth of the time the open model's p95 shows it, the closed one's not."""
+    closed = await LoadTestRunner().run_async_load_test(Stalling(), 1, duration_seconds=1.5)
+    opened = await LoadTestRunner().run_open_load_test(Stalling(), 200, 1.5)
+
+    assert closed["p95_response_time"] < 0.25 * closed["max_response_time"]
+    assert opened["p95_response_time"] > 0.5 * opened["max_response_time"]
+
+
+async def test_what_waits_for_its_start_counts_as_response_and_not_as_service() -> None:
+    """Where operations hold the loop for longer than the gap between arrivals the wait grows, not the service."""
+
+    async def blocking() -> None:
+        time.sleep(0.02)  # noqa: ASYNC251 - that is what is tested
+
+    result = await LoadTestRunner().run_open_load_test(blocking, 100, operations=30, grace_seconds=5)
+
+    assert result["total_operations"] == result["successful_operations"] == 30
+    assert result["max_response_time"] > 5 * result["p50_service_time"]
+    assert result["max_loop_lag"] > result["p50_service_time"]
+    assert "the event loop was held" in result["warnings"][0]
+
+
+async def test_a_rate_that_cannot_be_sent_is_the_generators_fault() -> None:
+    """Of operations that take nothing, a million a second is more than one process sends, and it says so."""
+
+    async def nothing() -> None:
+        return
+
+    result = await LoadTestRunner().run_open_load_test(nothing, 1e6, 0.2, grace_seconds=0.2)
+
+    assert result["rate"] < 0.95 * result["planned_rate"]
+    assert "the generator was the limit" in result["warnings"][0]
+
+
+@pytest.mark.parametrize("ends", [{"duration_seconds": 0.5}, {"operations": 50}])
+async def test_an_open_load_sends_what_was_asked(ends: dict[str, Any]) -> None:
+    """A hundred a second for half a second are fifty operations, however long each takes."""
+    gauge = Gauge()
+
+    result = await LoadTestRunner().run_open_load_test(gauge, 100, **ends)
+
+    assert gauge.calls == result["total_operations"] == 50
+    assert (result["planned_rate"], result["rate"]) == pytest.approx((100, 100), rel=0.2)
+    assert result["concurrent_tasks"] == 0
+
+
+async def test_a_ramp_sends_ever_more() -> None:
+    """From 0 to 200 a second over half a second, twice as many arrive in the second half of the ramp and more."""
+    result = await LoadTestRunner().run_open_load_test(Gauge(), 200, 0.5, ramp_up_seconds=0.5)
+
+    due = [moment["due"] for moment in result["series"]]
+    assert result["total_operations"] == 50
+    assert sum(due[3:]) > 2 * sum(due[:2])
+
+
+async def test_what_never_ends_is_cut_off_and_counted() -> None:
+    """After the grace what is still under way is cancelled, counted as unfinished, and told of."""
+
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    result = await LoadTestRunner().run_open_load_test(endless, 100, operations=20, grace_seconds=0.1)
+
+    assert (result["unfinished_operations"], result["failed_operations"]) == (20, 20)
+    assert result["errors"] == {"unfinished": 20}
+    assert "20 operations had not ended" in result["warnings"][0]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("model", ["open", "closed"])
+async def test_a_broken_limit_ends_the_load(model: str) -> None:
+    """A load of an hour whose limit is broken ends at once, in either model, and says which limit it was."""
+    runner, limits = LoadTestRunner(), {"p95_response_time": 0.001}
+
+    async def slow() -> None:
+        await asyncio.sleep(0.01)
+
+    run = (
+        runner.run_open_load_test(slow, 500, 3600, abort_on_fail=limits)
+        if model == "open"
+        else runner.run_async_load_test(slow, 10, duration_seconds=3600, abort_on_fail=limits)
+    )
+    result = await asyncio.wait_for(run, 30)
+
+    assert result["aborted"].startswith("p95_response_time > 0.001: ")
+    assert result["warnings"][0].startswith("aborted: ")
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_limits_that_hold_end_nothing() -> None:
+    """A load within its limits goes on to its end."""
+    result = await LoadTestRunner().run_async_load_test(
+        Gauge(), 5, 40, abort_on_fail={"p95_response_time": 60.0, "error_rate": 0.0}
+    )
+
+    assert (result["aborted"], result["total_operations"]) == (None, 200)
+
+
+async def test_cancelling_an_open_load_leaves_nothing() -> None:
+    """A cancelled open load takes its generator and all that is under way with it."""
+    runner, started = LoadTestRunner(), asyncio.Event()
+
+    async def endless() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    run = asyncio.create_task(runner.run_open_load_test(endless, 1000, 3600))
+    await started.wait()
+
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert runner.results == []
+
+
+async def test_pauses_of_the_garbage_collector_are_told() -> None:
+    """Collections while a load runs are counted, and their time is part of the load's."""
+
+    async def collecting() -> None:
+        gc.collect()
+
+    result = await LoadTestRunner().run_async_load_test(collecting, 1, 3)
+
+    assert result["gc_pauses"] >= 3
+    assert 0 < result["gc_longest"] <= result["gc_seconds"] < result["total_time"]
+    assert result["gc_share"] == result["gc_seconds"] / result["total_time"]
+
+
+async def test_a_load_of_more_than_two_seconds_tells_how_far_it_is() -> None:
+    """Progress is told after two seconds, each second, with what has ended; a shorter load tells nothing."""
+    said: list[str] = []
+    runner = LoadTestRunner(progress=said.append)
+
+    await runner.run_open_load_test(Gauge(), 50, 0.5)
+    assert said == []
+    await runner.run_open_load_test(Gauge(), 50, 3.3)
+
+    assert 1 <= len(said) <= 2
+    assert re.fullmatch(r"2 s: \d+ operations ended", said[0])
+
+
+async def test_a_step_test_finds_the_highest_rate() -> None:
+    """Where four at once take 10 ms each the knee is near 400 a second, and the step above it names what broke."""
+    slots = asyncio.Semaphore(4)
+
+    async def four_at_once() -> None:
+        async with slots:
+            await asyncio.sleep(0.01)
+
+    runner = LoadTestRunner()
+    knee = await runner.run_step_test(four_at_once, 50, {"p95_response_time": 0.1}, step_seconds=0.5)
+
+    assert 180 <= knee["highest_rate"] <= 500
+    assert "p95_response_time" in knee["broken"]
+    assert [step["rate"] for step in knee["steps"]] == sorted(step["rate"] for step in knee["steps"])
+    assert runner.knees == [knee]
+
+
+async def test_a_step_test_whose_first_step_breaks_has_no_rate() -> None:
+    """Nothing is made up where even the first rate is too much."""
+
+    async def failing() -> None:
+        raise OSError
+
+    knee = await LoadTestRunner().run_step_test(failing, 100, {"error_rate": 0.1}, step_seconds=0.3)
+
+    assert knee["highest_rate"] is None
+    assert knee["broken"].startswith("error_rate 1 > 0.1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"arrival_rate": 0}, "arrival_rate"),
+        ({"arrival_rate": 10, "duration_seconds": None}, "operations or by duration_seconds"),
+        ({"arrival_rate": 10, "operations": 5}, "operations or by duration_seconds"),
+        ({"arrival_rate": (1, 10), "duration_seconds": None, "operations": 5}, "ramp_up_seconds or duration_seconds"),
+        ({"arrival_rate": 10, "grace_seconds": math.nan}, "grace_seconds"),
+        ({"arrival_rate": 10, "abort_on_fail": {"p95": 1}}, "p95 is none of"),
+        ({"arrival_rate": 10, "processes": 0}, "processes"),
+    ],
+    ids=str,
+)
+async def test_impossible_open_loads_are_refused(arguments: dict[str, Any], said: str) -> None:
+    """An open load that cannot be run is refused by name before any operation runs."""
+    with pytest.raises(MeasurementError, match=said):
+        await LoadTestRunner().run_open_load_test(Gauge(), **{"duration_seconds": 1.0} | arguments)

@@ -118,7 +118,7 @@ async def test_a_load_keeps_its_figures_and_failures() -> None:
     assert measurement.metrics["throughput"] == Metric(3 / result["total_time"], "1/s", "higher")
     assert measurement.metrics["p95_response_time"] == Metric(0.125, "s", "lower")
     assert measurement.metrics["error_rate"] == Metric(0.5, "1", "lower")
-    assert (measurement.errors, measurement.error_sample) == ({"OSError": 3}, "OSError('no more')")
+    assert (measurement.errors, measurement.error_samples) == ({"OSError": 3}, {"OSError": "OSError('no more')"})
 
 
 async def test_a_load_that_only_failed_has_no_times() -> None:

@@ -29,7 +29,7 @@ LOADED = Measurement(
     concurrency=5,
     metrics={"throughput": Metric(812.5, "1/s", "higher")},
     errors={"OSError": 1},
-    error_sample="OSError()",
+    error_samples={"OSError": "OSError()"},
 )
 RUN = Run(
     created="2026-11-23T11:19:35+00:00",

@@ -70,7 +70,7 @@ class Place:
 
     def history(self, runs: int, *, start: int = 1, factor: float = 1.0, **parts: Any) -> None:  # noqa: ANN401
         """Save runs whose median differs by about 1 % from one to the next, `factor` times the usual."""
-        noise = random.Random(start)  # noqa: S311 - a made-up history
+        noise = random.Random(start)
         for number in range(start, start + runs):
             get = 0.001 * factor * (1 + noise.gauss(0, 0.01))
             times = {"cache_get[1KiB]": [get] * 30, "cache_miss": [0.002 * (1 + noise.gauss(0, 0.01))] * 30}

@@ -21,7 +21,13 @@ NEW = "new"
 MISSING = "missing"
 NOT_COMPARABLE = "not comparable"
 
-HEADLINES = {"latency": ("median",), "load": ("throughput",), "memory": ("memory_per_operation",)}
+HEADLINES = {
+    "latency": ("median",),
+    "load": ("throughput",),
+    "open load": ("p95_response_time",),
+    "knee": ("highest_rate",),
+    "memory": ("memory_per_operation",),
+}
 """The figures of a measurement that are judged unless another is asked for."""
 
 FLOORS = {"s": 1e-6, "B": 4096.0}

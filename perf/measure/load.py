@@ -1,31 +1,41 @@
-"""Closed-model load: a fixed number of tasks, each starting its next operation when the last one ends."""
+"""Load on an awaitable operation: a fixed number of tasks (closed model), or arrivals at a rate (open model)."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
 
-from perf.distribution import percentiles
 from perf.errors import MeasurementError
+from perf.measure.load_models import ClosedLoad, OpenLoad
+from perf.measure.outcomes import merge, sum_up
+from perf.measure.pacing import ArrivalRate
+from perf.measure.processes import run_in_processes
 from perf.measure.profiler import PerformanceProfiler
+from perf.measure.stopping import ERROR_RATE, broken_limit, check_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Mapping
+
+    from perf.measure.load_models import Load, Opening, Operation
+    from perf.measure.outcomes import LoadRecord
 
 LOAD = "perf.measure.load"
 """The metadata key that marks an operation as one of a load test: it ran beside others."""
 
-Outcome = tuple[float, BaseException | None]
-"""What came of one operation: its duration in seconds, and the exception it raised."""
+GRACE_SECONDS = 30.0
+"""How long after its last arrival an open load waits for what is still under way."""
+
+_NARROWINGS = 3
+_FASTEST = 1e6
 
 
 class LoadTestRunner:
-    """Runs an awaitable operation from many tasks at once and reports what came of it.
+    """Runs an awaitable operation under load and reports what came of it.
 
-    Every operation is also recorded by `profiler`; `results` keeps the report of each run.
+    Every operation is also recorded by `profiler`; `results` keeps the report of each load, `knees` that of each step
+    test. `progress` is told, in a line of text, how far a load of more than two seconds is.
     """
 
     def __init__(
@@ -33,130 +43,186 @@ class LoadTestRunner:
         profiler: PerformanceProfiler | None = None,
         *,
         clock: Callable[[], float] = time.perf_counter,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         self.profiler = profiler or PerformanceProfiler()
         self.results: list[dict[str, Any]] = []
+        self.knees: list[dict[str, Any]] = []
         self._clock = clock
+        self._progress = progress
 
-    async def run_async_load_test(
+    async def run_async_load_test(  # noqa: PLR0913 - the user's signature, and how a load ends and is named
         self,
-        operation: Callable[[], Awaitable[object]],
+        operation: Operation | Opening,
         concurrent_tasks: int = 10,
         operations_per_task: int | None = None,
         ramp_up_seconds: float = 0.0,
         *,
         duration_seconds: float | None = None,
+        abort_on_fail: Mapping[str, float] | None = None,
+        processes: int | None = None,
         operation_type: str | None = None,
         measured: Callable[..., object] | None = None,
     ) -> dict[str, Any]:
-        """Run `operation` from `concurrent_tasks` tasks and return the figures of this run.
+        """Run `operation` from `concurrent_tasks` tasks, each of which starts its next when the last one ends.
 
-        Each task does `operations_per_task` operations (10 when neither end is named), or one and then new ones
-        until `duration_seconds` have passed; an operation under way is then finished, not cut. Tasks start
-        evenly over `ramp_up_seconds`. Times in the result are seconds over successful operations;
-        `throughput` is successful operations per second from the first start to the last end. An operation
-        that raises is counted as failed under its exception's type. `max_in_flight` is how many operations were
-        under way at one moment: 1 where an operation never gives way to the event loop. `measured` is the
-        callable the report names as the subject, where `operation` only wraps it. Raises MeasurementError on a
-        load that cannot be run.
+        Each task does `operations_per_task` operations (10 when neither end is named), or one and then new ones until
+        `duration_seconds` have passed; an operation under way is then finished, not cut. Tasks start evenly over
+        `ramp_up_seconds`. See `perf.measure.outcomes.sum_up` for the figures that are returned, and
+        `run_open_load_test` for `abort_on_fail`, `processes` (which share the tasks) and `measured`. MeasurementError
+        on a load that cannot be run.
         """
-        _check(concurrent_tasks, operations_per_task, ramp_up_seconds, duration_seconds)
         if operations_per_task is None and duration_seconds is None:
             operations_per_task = 10
-        if not self.profiler.started:
-            self.profiler.start_measurement()
-        outcomes: list[Outcome] = []
-        in_flight = max_in_flight = 0
-        clock = self._clock
-        begin = clock()
-
-        async def task(delay: float) -> None:
-            nonlocal in_flight, max_in_flight
-            if delay:
-                await asyncio.sleep(delay)
-            left = operations_per_task
-            while True:  # at least one operation, or tasks that are slow to start would not be part of the load
-                in_flight += 1
-                max_in_flight = max(max_in_flight, in_flight)
-                outcomes.append(await _attempt(operation, clock))
-                in_flight -= 1
-                if left is not None:
-                    left -= 1
-                if left == 0 or (duration_seconds is not None and clock() - begin >= duration_seconds):
-                    break
-
-        async with asyncio.TaskGroup() as group:
-            for number in range(concurrent_tasks):
-                group.create_task(task(number * ramp_up_seconds / concurrent_tasks))
-        result = _result(outcomes, clock() - begin)
-        result |= {
-            "operation_type": operation_type,
+        load = ClosedLoad(
+            tasks=concurrent_tasks,
+            operations_per_task=operations_per_task,
+            seconds=duration_seconds,
+            ramp_up=ramp_up_seconds,
+            limits=dict(abort_on_fail or {}),
+        )
+        asked = {
             "concurrent_tasks": concurrent_tasks,
             "operations_per_task": operations_per_task,
             "duration_seconds": duration_seconds,
             "ramp_up_seconds": ramp_up_seconds,
-            "max_in_flight": max_in_flight,
-            "measured": measured or operation,
         }
-        self._record(outcomes, result)
+        return await self._run(operation, load, asked, processes, operation_type=operation_type, measured=measured)
+
+    async def run_open_load_test(  # noqa: PLR0913 - the same of an open load
+        self,
+        operation: Operation | Opening,
+        arrival_rate: float | tuple[float, float],
+        duration_seconds: float | None = None,
+        *,
+        operations: int | None = None,
+        ramp_up_seconds: float = 0.0,
+        poisson_seed: int | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+        abort_on_fail: Mapping[str, float] | None = None,
+        processes: int | None = None,
+        operation_type: str | None = None,
+        measured: Callable[..., object] | None = None,
+    ) -> dict[str, Any]:
+        """Start `operation` at `arrival_rate` a second, however long each takes, as independent users would.
+
+        A rate rises from 0 over `ramp_up_seconds`; a pair of rates from one to the other over those, or over the whole
+        duration. With a `poisson_seed` the arrivals are a Poisson process, else evenly spaced. The load ends after
+        `duration_seconds` or so many `operations`, and waits `grace_seconds` for those under way, then cuts them off.
+        With `abort_on_fail`, such as `{"p95_response_time": 0.2, "error_rate": 0.05}`, it ends as soon as a limit is
+        broken. With `processes` as many real processes share the load, and begin together: `operation` is then an
+        `async def` at the top of a module, or a function there that returns an async context manager around the
+        operation, which each process opens for itself. `measured` is the callable the report names as the subject,
+        where `operation` only wraps it. See `perf.measure.outcomes.sum_up` for the figures. MeasurementError on a load
+        that cannot be run.
+        """
+        load = OpenLoad(
+            rate=_rate(arrival_rate, ramp_up_seconds, duration_seconds),
+            operations=operations,
+            seconds=duration_seconds,
+            poisson=None if poisson_seed is None else Random(poisson_seed),  # noqa: S311 - arrivals, not secrets
+            grace=grace_seconds,
+            limits=dict(abort_on_fail or {}),
+        )
+        asked = {
+            "concurrent_tasks": 0,
+            "arrival_rate": arrival_rate,
+            "operations": operations,
+            "duration_seconds": duration_seconds,
+            "ramp_up_seconds": ramp_up_seconds,
+        }
+        return await self._run(operation, load, asked, processes, operation_type=operation_type, measured=measured)
+
+    async def run_step_test(
+        self,
+        operation: Operation,
+        start_rate: float,
+        limits: Mapping[str, float],
+        *,
+        step_seconds: float = 1.0,
+        operation_type: str | None = None,
+        measured: Callable[..., object] | None = None,
+    ) -> dict[str, Any]:
+        """Raise the rate of an open load until a limit breaks, and return the highest rate that held all `limits`.
+
+        Each step of `step_seconds` doubles the rate; from the first that breaks a limit (one of `abort_on_fail`, or
+        that the rate itself was not reached) the range is halved three times, so `highest_rate` is within a tenth. It
+        is None where the first step breaks; `broken` says what broke above it, "" where nothing did.
+        """
+        check_limits(limits)
+        held, fails, broken, rate = None, math.inf, "", start_rate
+        steps: list[dict[str, Any]] = []
+        for _ in range(round(math.log2(_FASTEST)) + _NARROWINGS):
+            load = OpenLoad(rate=_rate(rate, 0.0, None), seconds=step_seconds, grace=step_seconds, limits=dict(limits))
+            figures = sum_up(await load.run(operation, clock=self._clock, progress=self._progress))
+            reason = _why_not_held(figures, limits)
+            steps.append({name: figures[name] for name in _STEP_FIGURES} | {"rate": rate, "broken": reason})
+            if reason:
+                fails, broken = rate, reason
+            else:
+                held = rate
+            if held is None or rate >= _FASTEST or (fails < math.inf and fails / held < 2 ** (1.5 / 2**_NARROWINGS)):
+                break
+            rate = math.sqrt(held * fails) if fails < math.inf else 2 * rate
+        knee = {
+            "operation_type": operation_type,
+            "measured": measured or operation,
+            "limits": dict(limits),
+            "highest_rate": held,
+            "broken": broken,
+            "steps": sorted(steps, key=lambda step: step["rate"]),
+        }
+        self.knees.append(knee)
+        return knee
+
+    async def _run(
+        self,
+        operation: Operation | Opening,
+        load: Load,
+        asked: dict[str, Any],
+        processes: int | None,
+        **names: Any,  # noqa: ANN401 - passed on
+    ) -> dict[str, Any]:
+        if not self.profiler.started:
+            self.profiler.start_measurement()
+        if processes is None:
+            record = await load.run(cast("Operation", operation), clock=self._clock, progress=self._progress)
+        else:
+            record = merge(await run_in_processes(operation, load.parts(processes)))
+        result = sum_up(record) | asked | {"processes": processes} | names
+        result["measured"] = result["measured"] or operation
+        self._record(record, result)
         return result
 
-    def _record(self, outcomes: Sequence[Outcome], result: dict[str, Any]) -> None:
+    def _record(self, record: LoadRecord, result: dict[str, Any]) -> None:
         self.results.append(result)
         self.profiler.measured = self.profiler.measured or result["measured"]
-        metadata = {LOAD: True, "concurrent_tasks": result["concurrent_tasks"]}
-        for duration, error in outcomes:
-            self.profiler.record_operation(duration, error is None, result["operation_type"] or "operation", metadata)
+        name, metadata = result["operation_type"] or "operation", {LOAD: True, **_told(result)}
+        for intended, _, ended, error in record.outcomes:
+            self.profiler.record_operation(ended - intended, not error, name, metadata)
         self.profiler.end_measurement()
 
 
-def _check(
-    concurrent_tasks: int,
-    operations_per_task: int | None,
-    ramp_up_seconds: float,
-    duration_seconds: float | None,
-) -> None:
-    if operations_per_task is not None and duration_seconds is not None:
-        raise MeasurementError("a load test ends by operations_per_task or by duration_seconds, not by both")
-    for name, count in (("concurrent_tasks", concurrent_tasks), ("operations_per_task", operations_per_task)):
-        if count is not None and (not isinstance(count, int) or count < 1):
-            raise MeasurementError(f"{name} must be a whole number, 1 or more, not {count!r}")
-    for name, seconds in (("ramp_up_seconds", ramp_up_seconds), ("duration_seconds", duration_seconds)):
-        if seconds is not None and not 0 <= seconds < math.inf:
-            raise MeasurementError(f"{name} must be a finite number of seconds, 0 or more, not {seconds!r}")
+_STEP_FIGURES = ("throughput", "p50_response_time", "p95_response_time", "p99_response_time", ERROR_RATE)
 
 
-async def _attempt(operation: Callable[[], Awaitable[object]], clock: Callable[[], float]) -> Outcome:
-    failure: BaseException | None = None
-    start = clock()
-    try:
-        await operation()
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        failure = error  # the operation's own doing
-    except Exception as error:  # noqa: BLE001 - whatever the measured code raises is a failed operation
-        failure = error
-    return clock() - start, failure
+def _told(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in ("concurrent_tasks", "arrival_rate") if result.get(name)}
 
 
-def _result(outcomes: Sequence[Outcome], elapsed: float) -> dict[str, Any]:
-    durations = [duration for duration, error in outcomes if error is None]
-    failures = [error for _, error in outcomes if error is not None]
-    total, succeeded = len(outcomes), len(durations)
-    names = ("min", "p50", "p95", "p99", "max")
-    figures = percentiles(durations, (0, 50, 95, 99, 100)) if durations else [None] * len(names)
-    return {
-        "total_operations": total,
-        "successful_operations": succeeded,
-        "failed_operations": len(failures),
-        "success_rate": succeeded / total if total else None,
-        "error_rate": len(failures) / total if total else None,
-        "total_time": elapsed,
-        "throughput": succeeded / elapsed if elapsed else None,
-        "avg_response_time": sum(durations) / succeeded if succeeded else None,
-        **{f"{name}_response_time": figure for name, figure in zip(names, figures, strict=True)},
-        "errors": dict(Counter(type(error).__name__ for error in failures)),
-        "error_sample": repr(failures[0]) if failures else None,
-    }
+def _why_not_held(figures: Mapping[str, Any], limits: Mapping[str, float]) -> str:
+    """Return why a step does not count as held: a limit, or that the rate was never sent or never done."""
+    if reason := figures["aborted"] or broken_limit(limits, figures):
+        return str(reason)
+    missed = [text for text in figures["warnings"] if "sent" in text or "waiting was over" in text]
+    return missed[0] if missed else ""
+
+
+def _rate(arrival_rate: float | tuple[float, float], ramp_up: float, duration: float | None) -> ArrivalRate:
+    if isinstance(arrival_rate, tuple):
+        first, last = arrival_rate
+        over = ramp_up or duration
+        if not over:
+            raise MeasurementError("arrival_rate from one rate to another needs ramp_up_seconds or duration_seconds")
+        return ArrivalRate(first=first, last=last, over=over)
+    return ArrivalRate(first=0.0 if ramp_up else arrival_rate, last=arrival_rate, over=ramp_up)

@@ -48,9 +48,13 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """One operation measured in one way by one test.
 
-    `kind` is "latency" (one at a time, `samples` in seconds), "load" (`concurrency` at once), "memory" or
-    "process" (the whole test, with its `custom` metrics). `subject` names what was really measured. `errors`
-    counts failed operations by type; `notes` are the operations that carry metadata.
+    `kind` is "latency" (one at a time, `samples` in seconds), "load" (`concurrency` at once), "open load" (arriving at
+    a rate), "knee" (a rate that was raised in `steps` until something broke), "memory" or "process" (the whole test,
+    with its `custom` metrics). `subject` names what was really measured. `errors` counts failed operations by type,
+    `error_samples` has the first of each; `notes` are the operations that carry metadata. Of a load `warnings` are
+    what a reader must know before believing it, `series` its course over time: what was due, done and failed `at` each
+    moment, and the response times of what was due, in seconds. `concurrency` is 0 where operations arrived at a rate,
+    however many were under way.
     """
 
     origin: Origin
@@ -62,7 +66,10 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     samples: list[float] = []
     failed_samples: list[float] = []
     errors: dict[str, int] = {}
-    error_sample: str | None = None
+    error_samples: dict[str, str] = {}
+    warnings: list[str] = []
+    series: list[dict[str, float | None]] = []
+    steps: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     custom: dict[str, list[Any]] = {}
 
@@ -166,19 +173,40 @@ def _process(profiler: PerformanceProfiler, origin: Origin, subject: str) -> Mea
 
 def from_load(result: Mapping[str, Any], origin: Origin, subject: str) -> Measurement:
     """Return one load test run as a measurement."""
-    units = {"throughput": ("1/s", "higher"), "success_rate": ("1", "higher"), "error_rate": ("1", "lower")}
-    units |= {f"{name}_response_time": ("s", "lower") for name in ("avg", "min", "p50", "p95", "p99", "max")}
-    units |= dict.fromkeys(("total_operations", "successful_operations", "max_in_flight"), ("1", "higher"))
-    units |= {"failed_operations": ("1", "lower"), "total_time": ("s", "lower")}
+    units = {name: ("s", "lower") for name in result if name.endswith(("_response_time", "_service_time"))}
+    units |= {name: ("s", "lower") for name in result if name.endswith(("_lateness", "_loop_lag"))}
+    units |= dict.fromkeys(("planned_rate", "rate", "throughput"), ("1/s", "higher"))
+    units |= dict.fromkeys(
+        ("total_operations", "successful_operations", "max_in_flight", "success_rate"), ("1", "higher")
+    )
+    units |= dict.fromkeys(("failed_operations", "unfinished_operations", "error_rate"), ("1", "lower"))
+    units |= dict.fromkeys(("gc_pauses", "gc_share"), ("1", "lower"))
+    units |= dict.fromkeys(("total_time", "gc_seconds", "gc_longest"), ("s", "lower"))
     return Measurement(
         origin=origin,
-        kind="load",
+        kind="load" if result["planned_rate"] is None else "open load",
         operation=result["operation_type"] or origin.operation,
         subject=subject,
         concurrency=result["concurrent_tasks"],
         metrics={name: Metric(result[name], *unit) for name, unit in units.items() if result[name] is not None},
         errors=result["errors"],
-        error_sample=result["error_sample"],
+        error_samples=result["error_samples"],
+        warnings=result["warnings"],
+        series=result["series"],
+    )
+
+
+def from_knee(knee: Mapping[str, Any], origin: Origin, subject: str) -> Measurement:
+    """Return a step test as a measurement: its `highest_rate`, 0 when even the first step broke, and all its steps."""
+    return Measurement(
+        origin=origin,
+        kind="knee",
+        operation=knee["operation_type"] or origin.operation,
+        subject=subject,
+        concurrency=0,
+        metrics={"highest_rate": Metric(knee["highest_rate"] or 0.0, "1/s", "higher")},
+        warnings=[knee["broken"]] if knee["broken"] else [],
+        steps=knee["steps"],
     )
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from perf.distribution import samples_needed
 from perf.record.environment import NAMED_PACKAGES
 from perf.report.tables import Table, as_text, limits_table
 from perf.units import format_quantity
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _KINDS = {"not offered": "·", "known fault": "·", "rerun": "?"}
 _BAR_WIDTH = 20
+_RAREST = 99.9
 _WIDTH = 118
 
 
@@ -29,6 +31,8 @@ def render(run: Run, limits: Sequence[LimitVerdict], verdict: RunVerdict) -> str
         render_environment(run),
         as_text(limits_table(limits, run.profile)),
         _loads([one for one in run.measurements if one.kind == "load"]),
+        as_text(_open_loads([one for one in run.measurements if one.kind == "open load"])),
+        as_text(_knees([one for one in run.measurements if one.kind == "knee"])),
         _errors(run.measurements),
         _memory([one for one in run.measurements if one.kind == "memory"]),
         _custom(run.measurements),
@@ -93,23 +97,86 @@ def _loads(measurements: Sequence[Measurement]) -> str:
         "p99",
         "failed",
     ]
-    table = _table("Load", header, rows)
     legend = (
         "at once: tasks; in flight: the most operations under way at one moment, 1 where they never give way;\n"
         "throughput: operations done per second; the bar is its share of the best step; times of done operations"
     )
-    return f"{table}\n{legend}" if rows else ""
+    return as_text(Table(title="Load", header=header, rows=rows, legend=legend, notes=_warnings(measurements)))
+
+
+def _open_loads(measurements: Sequence[Measurement]) -> Table:
+    header = ["service", "operation", "planned", "sent", "done", "p50", "p95", "p99", "p99.9", "in service", "late",
+              "loop lag", "failed"]  # fmt: skip
+    rows = [
+        [
+            one.origin.service, one.operation, *_shown(one, "planned_rate", "rate", "throughput"),
+            *_figures(one, "p50", "p95", "p99"), *(_figures(one, "p99_9") if _enough(one) else ["-"]),
+            *_shown(one, "p99_service_time", "p99_lateness", "p99_loop_lag"), _failed(one),
+        ]
+        for one in measurements
+    ]  # fmt: skip
+    return Table(
+        title="Load that arrives at a rate",
+        header=header,
+        rows=rows,
+        legend=(
+            "planned, sent, done: operations per second; p50 … p99.9: response times from the intended start, so that\n"
+            "a queue counts; in service: p99 from the start; late, loop lag: p99 of how late operations were\n"
+            "started, and of how late timers fired"
+        ),
+        notes=_warnings(measurements),
+    )
+
+
+def _knees(measurements: Sequence[Measurement]) -> Table:
+    return Table(
+        title="Highest rate that held",
+        header=["service", "operation", "rate", "p95 there", "above it"],
+        rows=[
+            [
+                one.origin.service,
+                one.operation,
+                *_shown(one, "highest_rate"),
+                _p95_at(one, one.metrics["highest_rate"].value),
+                one.warnings[0] if one.warnings else "nothing broke",
+            ]
+            for one in measurements
+        ],
+        legend="operations per second, doubled until a limit broke and then narrowed to within a tenth",
+    )
+
+
+def _p95_at(one: Measurement, rate: float) -> str:
+    held = [step["p95_response_time"] for step in one.steps if step["rate"] == rate]
+    return format_quantity(held[0], "s") if held and held[0] is not None else "-"
+
+
+def _warnings(measurements: Sequence[Measurement]) -> list[str]:
+    return [f"? {one.origin.service} {one.operation}: {text}" for one in measurements for text in one.warnings]
+
+
+def _enough(one: Measurement) -> bool:
+    return one.metrics["successful_operations"].value >= samples_needed(_RAREST)
+
+
+def _shown(one: Measurement, *names: str) -> list[str]:
+    metrics = [one.metrics.get(name) for name in names]
+    return [format_quantity(metric.value, metric.unit) if metric else "-" for metric in metrics]
 
 
 def _errors(measurements: Sequence[Measurement]) -> str:
     lines = [
         f"✗ {one.origin.service} {one.operation}, {one.concurrency} at once: "
-        f"{', '.join(f'{count} × {name}' for name, count in one.errors.items())}"
-        f"{f', such as {one.error_sample}' if one.error_sample else ''}"
+        f"{', '.join(_error(one, name, count) for name, count in one.errors.items())}"
         for one in measurements
         if one.errors
     ]
     return "\n".join(["Failed operations", *lines]) if lines else ""
+
+
+def _error(one: Measurement, name: str, count: int) -> str:
+    sample = one.error_samples.get(name)
+    return f"{count} × {name}{f', such as {sample}' if sample else ''}"
 
 
 def _by_operation(measurements: Sequence[Measurement]) -> Iterator[list[Measurement]]:
@@ -128,7 +195,7 @@ def _load_rows(group: Sequence[Measurement]) -> Iterator[list[object]]:
         yield [
             one.origin.service, one.operation, one.origin.category, one.concurrency, _in_flight(one),
             format_quantity(throughput, "1/s"), bar, *_figures(one, "p50", "p95", "p99"),
-            format_quantity(100 * one.metrics["error_rate"].value, "%") if "error_rate" in one.metrics else "-",
+            _failed(one),
         ]  # fmt: skip
 
 
@@ -137,8 +204,11 @@ def _in_flight(one: Measurement) -> str:
 
 
 def _figures(one: Measurement, *names: str) -> list[str]:
-    metrics = [one.metrics.get(f"{name}_response_time") for name in names]
-    return [format_quantity(metric.value, metric.unit) if metric else "-" for metric in metrics]
+    return _shown(one, *(f"{name}_response_time" for name in names))
+
+
+def _failed(one: Measurement) -> str:
+    return format_quantity(100 * one.metrics["error_rate"].value, "%") if "error_rate" in one.metrics else "-"
 
 
 def _memory(measurements: Sequence[Measurement]) -> str:

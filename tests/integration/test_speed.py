@@ -54,7 +54,7 @@ class Timed:
 def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A thousand runs of 60 operations with 100 rounds each: 176 MB, removed when done."""
     folder = tmp_path_factory.mktemp("history")
-    chance = random.Random(1)  # noqa: S311 - made-up times
+    chance = random.Random(1)
     for number in range(1, RUNS + 1):
         times = {
             f"cache_get_{one}[1KiB]": [chance.lognormvariate(-7, 0.1) for _ in range(ROUNDS)]
