@@ -59,6 +59,11 @@ def notes(folder: Path) -> dict[str, list[float]]:
     }
 
 
+def marks(folder: Path) -> list[str]:
+    """Return what processes noted of their services."""
+    return sorted(path.name.partition("-")[0] for path in folder.glob("*-*"))
+
+
 def children() -> list[psutil.Process]:
     """Return what is left of the processes of a load: the tracker of semaphores stays as long as this process."""
     found = psutil.Process().children(recursive=True)
@@ -66,7 +71,7 @@ def children() -> list[psutil.Process]:
 
 
 async def test_the_tasks_are_shared_and_every_operation_counts(tmp_path: Path) -> None:
-    """Five tasks of four operations are, in two processes, three tasks' operations in one and two tasks' in the other."""
+    """Of five tasks of four operations one of two processes does three tasks' and the other two tasks'."""
     result = await LoadTestRunner().run_async_load_test(partial(write_my_name, tmp_path), 5, 4, processes=2)
 
     assert result["total_operations"] == result["successful_operations"] == 20
@@ -83,9 +88,7 @@ async def test_the_processes_begin_together(tmp_path: Path) -> None:
     assert result["total_operations"] == len(first) + len(second) == 100
     assert abs(len(first) - len(second)) <= 1
     assert max(first[0], second[0]) < min(first[-1], second[-1])
-    assert (
-        sorted(name.partition("-")[0] for name in os.listdir(tmp_path) if "-" in name) == ["closed"] * 2 + ["open"] * 2
-    )
+    assert marks(tmp_path) == ["closed", "closed", "open", "open"]
 
 
 async def test_one_broken_limit_ends_all(tmp_path: Path) -> None:
