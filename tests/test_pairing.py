@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import pytest
 
 from perf.errors import MeasurementError
 from perf.judge.ab import LOOKS, judge_builds, judge_sentinels
+from perf.measure.instructions import absent
 from perf.pairing import BASELINE, CURRENT, Request, compare_builds
 from perf.record.ab import BLOCKS, BROKEN, NEW, NOT_OFFERED, TURNS
 
@@ -48,6 +50,10 @@ def test_same(benchmark):
 
 def test_slower(benchmark):
     benchmark(lambda: (count(2000), extra(1000) if CURRENT else None))
+
+def test_two_minds(benchmark):
+    # Every tenth of a second the new build is slow for two fifths of it.
+    benchmark(lambda: count(6000 if CURRENT and int(time.monotonic() * 100) % 10 >= 6 else 2000))
 
 async def test_prints(async_benchmark):
     async def operation():
@@ -146,6 +152,15 @@ def test_what_is_slower_is_found_and_what_is_not_is_left(compared: tuple[PairedR
     assert {verdicts[name] for name in ("same", "prints", "fresh_arguments")} <= {"passed", "inconclusive"}
 
 
+def test_what_behaves_differently_each_time_has_no_verdict(compared: tuple[PairedRun, list[str], Path]) -> None:
+    """An operation that is now as fast as before, now three times slower, is inconclusive, and the report says why."""
+    [found] = [one for one in judge_builds(compared[0]) if one.operation.name == "two_minds"]
+
+    assert found.comparison is not None
+    assert found.comparison.verdict == "inconclusive"
+    assert "do not take the same time" in found.reason or "not clear of the tolerance" in found.reason
+
+
 def test_an_operation_that_is_settled_is_measured_no_more(compared: tuple[PairedRun, list[str], Path]) -> None:
     """Where the difference is plain an early look settles it, and no further pair is spent on it."""
     [slower] = [one for one in compared[0].compared if one.operation.name == "slower"]
@@ -234,6 +249,19 @@ def test_no_process_is_left(compared: tuple[PairedRun, list[str], Path]) -> None
     children = [one for one in psutil.Process().children(recursive=True) if "pytest" in " ".join(one.cmdline())]
 
     assert children == []
+
+
+def test_instructions_are_counted_beside_the_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for, instructions are counted in both builds of what was compared, and are the same of the same code."""
+    if reason := absent(os.environ):
+        pytest.skip(reason)
+    monkeypatch.chdir(project_in(tmp_path))
+    request = replace(request_in(tmp_path, "-k", "same", budget=8), instructions=True)
+
+    [counted] = compare_builds(request, os.environ, lambda _: None).instructions
+
+    assert counted.operation.name == "same"
+    assert counted.after == pytest.approx(counted.before, rel=0.02)
 
 
 def test_a_spent_budget_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
