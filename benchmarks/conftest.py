@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from perf import LoadTestRunner, MemoryMonitor
     from perf.judge.thresholds import Settings
+    from perf.measure.growth import Growth
     from perf.services.cache import PlanCache
     from perf.services.planning import Planning
     from perf.services.redis_server import RedisServer
 
 Measure = Callable[..., Awaitable[dict[str, Any]]]
+MeasureLeak = Callable[..., Awaitable["Growth"]]
 
 
 @pytest.fixture
@@ -110,5 +112,18 @@ def memory_of(memory_monitor: MemoryMonitor, performance_settings: Settings) -> 
         usage = await memory_monitor.measure_async(operation, operations=calls, **options)
         assert usage["memory_before_mb"] > 0
         return usage
+
+    return run
+
+
+@pytest.fixture
+def leak_of(memory_monitor: MemoryMonitor, performance_settings: Settings) -> MeasureLeak:
+    """Read memory after batches of an operation's calls, for the profile's time; each call must allocate something."""
+
+    async def run(operation: Callable[[], Awaitable[object]], **options: Any) -> Growth:  # noqa: ANN401
+        seconds = performance_settings.measure["memory_seconds"].value
+        growth = await memory_monitor.measure_growth_async(operation, seconds=seconds, **options)
+        assert growth.peak > 0
+        return growth
 
     return run

@@ -12,7 +12,7 @@ import pytest
 from perf.services.artifacts import round_trips
 
 if TYPE_CHECKING:
-    from benchmarks.conftest import Measure
+    from benchmarks.conftest import Measure, MeasureLeak
     from perf import PerformanceProfiler
     from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
     from perf.services.artifacts import Artifacts
@@ -195,6 +195,13 @@ async def test_document_memory(memory_of: Measure, artifacts: Artifacts) -> None
     round_trip = round_trips(await artifacts.documents(), text_of(100 * KIB))
 
     await memory_of(round_trip, measured=round_trip)
+
+
+@pytest.mark.memory
+async def test_document_leak(leak_of: MeasureLeak, artifacts: Artifacts) -> None:
+    round_trip = round_trips(await artifacts.documents(), text_of(10 * KIB))
+
+    await leak_of(round_trip, measured=round_trip)
 
 
 @pytest.mark.stress

@@ -15,7 +15,8 @@ from perf.services.cache import TTL_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from perf import LoadTestRunner, MemoryMonitor, PerformanceProfiler
+    from benchmarks.conftest import Measure, MeasureLeak
+    from perf import LoadTestRunner, PerformanceProfiler
     from perf.judge.thresholds import Settings
     from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
     from perf.services.cache import PlanCache
@@ -176,15 +177,13 @@ async def test_cache_at_once(
 
 
 @pytest.mark.memory
-async def test_cache_memory(memory_monitor: MemoryMonitor, cache: PlanCache, performance_settings: Settings) -> None:
-    operation = round_trips(cache, 100 * KIB)
-    await operation()
+async def test_cache_memory(memory_of: Measure, cache: PlanCache) -> None:
+    await memory_of(round_trips(cache, 100 * KIB), measured=cache.round_trip)
 
-    usage = await memory_monitor.measure_async(
-        operation, operations=performance_settings.measure["memory_operations"].value, measured=cache.round_trip
-    )
 
-    assert usage["memory_before_mb"] > 0
+@pytest.mark.memory
+async def test_cache_leak(leak_of: MeasureLeak, cache: PlanCache) -> None:
+    await leak_of(round_trips(cache, KIB), measured=cache.round_trip)
 
 
 @pytest.mark.stress

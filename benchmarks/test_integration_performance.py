@@ -15,7 +15,7 @@ from perf.services.artifacts import round_trips
 from perf.services.integration import STEPS
 
 if TYPE_CHECKING:
-    from benchmarks.conftest import Measure
+    from benchmarks.conftest import Measure, MeasureLeak
     from perf import LoadTestRunner, PerformanceProfiler
     from perf.judge.thresholds import Settings
     from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
@@ -103,6 +103,12 @@ async def test_file_contention(contention: Contention, sessions: Sessions, artif
 async def test_request_memory(memory_of: Measure, services: Services) -> None:
     """What requests leave behind in all services together."""
     await memory_of(services.request, measured=services.measured)
+
+
+@pytest.mark.memory
+@pytest.mark.slow
+async def test_request_leak(leak_of: MeasureLeak, services: Services) -> None:
+    await leak_of(services.request, measured=services.measured)
 
 
 @pytest.mark.stress

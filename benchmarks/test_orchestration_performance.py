@@ -10,7 +10,7 @@ from perf.services.claude import ANALYSIS
 from perf.services.orchestration import ANALYSES, GATES
 
 if TYPE_CHECKING:
-    from benchmarks.conftest import Measure
+    from benchmarks.conftest import Measure, MeasureLeak
     from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
     from perf.services.orchestration import Orchestration
 
@@ -130,6 +130,12 @@ async def test_flows_at_once(at_once: Measure, orchestration: Orchestration) -> 
 @pytest.mark.slow
 async def test_flow_memory(memory_of: Measure, orchestration: Orchestration) -> None:
     await memory_of(orchestration.checked_flow, measured=orchestration.flow)
+
+
+@pytest.mark.memory
+@pytest.mark.slow
+async def test_flow_leak(leak_of: MeasureLeak, orchestration: Orchestration) -> None:
+    await leak_of(orchestration.checked_flow, measured=orchestration.flow)
 
 
 @pytest.mark.stress

@@ -11,7 +11,7 @@ from perf.services.planning import COMPLEX_REQUEST, SIMPLE_REQUEST
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from benchmarks.conftest import Measure
+    from benchmarks.conftest import Measure, MeasureLeak
     from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
     from perf.services.planning import Planning
 
@@ -108,6 +108,12 @@ async def test_plans_at_once(at_once: Measure, planning: Planning) -> None:
 @pytest.mark.slow
 async def test_plan_memory(memory_of: Measure, planning: Planning) -> None:
     await memory_of(whole_plan(planning, COMPLEX_REQUEST), measured=planning.plan)
+
+
+@pytest.mark.memory
+@pytest.mark.slow
+async def test_plan_leak(leak_of: MeasureLeak, planning: Planning) -> None:
+    await leak_of(whole_plan(planning, SIMPLE_REQUEST), measured=planning.plan)
 
 
 @pytest.mark.stress

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 if TYPE_CHECKING:
-    from benchmarks.conftest import Measure
+    from benchmarks.conftest import Measure, MeasureLeak
     from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
     from perf.services.session import Sessions
 
@@ -159,6 +159,11 @@ async def test_session_memory(memory_of: Measure, sessions: Sessions) -> None:
     await memory_of(keep_another, times=10, measured=sessions.create, operation_type="session")
 
     assert len({one.session.id for one in kept}) == len(kept)
+
+
+@pytest.mark.memory
+async def test_session_leak(leak_of: MeasureLeak, sessions: Sessions) -> None:
+    await leak_of(sessions.create, measured=sessions.create)
 
 
 @pytest.mark.stress

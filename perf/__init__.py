@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from perf.errors import PerfError
     from perf.judge.comparison import Comparison, compare_samples
     from perf.judge.history import ChangePoint, change_points
+    from perf.judge.leaks import judge_growth
     from perf.judge.regression import RegressionDetector
     from perf.measure.load import LoadTestRunner
     from perf.measure.memory import MemoryMonitor
@@ -28,6 +29,7 @@ __all__ = [
     "RegressionDetector",
     "change_points",
     "compare_samples",
+    "judge_growth",
 ]
 
 _HOMES = {
@@ -38,6 +40,7 @@ _HOMES = {
     "RegressionDetector": "perf.judge.regression",
     "change_points": "perf.judge.history",
     "compare_samples": "perf.judge.comparison",
+    "judge_growth": "perf.judge.leaks",
     "LoadTestRunner": "perf.measure.load",
     "MemoryMonitor": "perf.measure.memory",
     "PerfError": "perf.errors",

@@ -12,7 +12,7 @@ from perf.measure.load import LoadTestRunner
 from perf.measure.memory import MemoryMonitor
 from perf.measure.profiler import PerformanceProfiler
 from perf.record import store
-from perf.record.run import from_benchmarks, from_knee, from_load, from_memory, from_profiler
+from perf.record.run import from_benchmarks, from_growth, from_knee, from_load, from_memory, from_profiler
 from perf.services import endpoint, redis_server
 from perf.services.build import subject_of
 from perf.services.lionagi import forget_logs
@@ -55,11 +55,15 @@ def load_test_runner(
 
 @pytest.fixture
 def memory_monitor(request: pytest.FixtureRequest) -> Iterator[MemoryMonitor]:
-    """A `MemoryMonitor`: call it with an operation, or `measure` and `measure_async` for many calls."""
+    """A `MemoryMonitor`: call it with an operation; `measure` is for many calls, `measure_growth` finds leaks."""
     monitor, origin = MemoryMonitor(), origin_of(request.node)
     yield monitor
     performance_session(request.config).measurements += [
-        from_memory(reading, origin, subject_of(reading["measured"])) for reading in monitor.readings
+        *(from_memory(reading, origin, subject_of(reading["measured"])) for reading in monitor.readings),
+        *(
+            from_growth(one["growth"], one["operation_type"], origin, subject_of(one["measured"]))
+            for one in monitor.growths
+        ),
     ]
 
 

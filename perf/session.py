@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from perf.errors import MeasurementError
+from perf.judge.leaks import GrowthVerdict, judge_growth
 from perf.judge.limits import NO_TIMINGS, judge_limits
 from perf.judge.verdict import judge_run
 from perf.record.environment import fingerprint
@@ -100,10 +101,11 @@ class Collected:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished session: its run, what each limit and the whole came to, and the document to save."""
+    """A finished session: its run, what its limits, its memory and the whole came to, and the document to save."""
 
     run: Run
     limits: list[LimitVerdict]
+    leaks: list[tuple[Measurement, GrowthVerdict]]
     verdict: RunVerdict
     document: dict[str, Any]
 
@@ -186,6 +188,7 @@ def conclude(session: PerformanceSession, collected: Collected, document: dict[s
     return Outcome(
         run=msgspec.structs.replace(run, measurements=measurements),
         limits=limits,
+        leaks=[(one, judge_growth(one.growth)) for one in measurements if one.growth],
         verdict=verdict,
         document=document | {SECTION: msgspec.to_builtins(run, enc_hook=repr)},
     )

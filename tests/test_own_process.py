@@ -1,6 +1,7 @@
-"""Tests that need a process in which khive was not imported before: they are in the folder `own_process`.
+"""Tests that need a process of their own: they are in the folder `own_process`.
 
-khive reads which repository it works in, and lionagi where `claude` is, once, when they are imported.
+khive reads which repository it works in, and lionagi where `claude` is, once, when they are imported; and a leak shows
+in what a process takes from the system only where other tests did not leave room for it.
 """
 
 from __future__ import annotations

@@ -109,6 +109,7 @@ def test_everything_recorded_is_in_the_saved_run(project: Pytester) -> None:
         async def test_memory(memory_monitor):
             memory_monitor(sorted, [1])
             await memory_monitor.measure_async(work, operations=5, operation_type="waited")
+            memory_monitor.measure_growth(lambda: None, seconds=0.01)
         """,
     )
 
@@ -124,7 +125,10 @@ def test_everything_recorded_is_in_the_saved_run(project: Pytester) -> None:
         ("load", "loaded", 3),
         ("memory", "memory", 1),
         ("memory", "waited", 1),
+        ("growth", "memory", 1),
     }
+    assert found["growth", "memory", 1].growth is not None
+    assert "Memory per call" in result.stdout.str()
     assert len(found["latency", "timed", 1].samples) > 1
     assert (found["latency", "read", 1].samples, found["latency", "read", 1].errors) == (
         [0.25, 0.5],

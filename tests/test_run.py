@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from perf.measure.growth import Growth
 from perf.measure.load import LoadTestRunner
 from perf.measure.memory import MemoryMonitor
 from perf.measure.profiler import PerformanceProfiler
-from perf.record.run import Metric, Origin, from_benchmarks, from_load, from_memory, from_profiler
+from perf.record.run import Metric, Origin, from_benchmarks, from_growth, from_load, from_memory, from_profiler
 
 ORIGIN = Origin(test="t.py::test_one", service="cache", category="benchmark", operation="one")
 MIB = 1024 * 1024
@@ -150,6 +151,23 @@ def test_memory_is_recorded_in_bytes() -> None:
     }
     assert (measurement.kind, measurement.operation) == ("memory", "one")
     assert measurement.metrics["operations"].value == 2
+
+
+def test_growth_is_recorded_whole_and_in_bytes_a_call() -> None:
+    """All readings are kept, and what a call keeps and needs are metrics that runs can be compared by."""
+    growth = Growth(
+        calls=100, rss=[10, 20], uss=[5, 15], traced_calls=50, traced=[500, 1000], peak=2048.0, sites=[],
+        pauses=(1, 0.1, 0.1, 0.5), before={}, after={},
+    )  # fmt: skip
+
+    measurement = from_growth(growth, "write", ORIGIN, "a subject")
+
+    assert (measurement.kind, measurement.operation, measurement.growth) == ("growth", "write", growth)
+    assert {name: metric.value for name, metric in measurement.metrics.items()} == {
+        "kept_per_call": 10.0,
+        "peak_per_call": 2048.0,
+        "gc_share": 0.5,
+    }
 
 
 def test_benchmarks_become_latencies() -> None:

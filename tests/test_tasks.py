@@ -28,6 +28,7 @@ seconds_per_benchmark = 0.25
 concurrency = [1, 5]
 operations_per_step = 40
 memory_operations = 50
+memory_seconds = 2
 stress_workers = 100
 stress_duration_sec = 2
 [defaults.environment]

@@ -6,9 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from perf.judge.leaks import judge_growth
 from perf.judge.limits import BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED, PASSED, LimitVerdict
 from perf.judge.thresholds import Limit
 from perf.judge.verdict import judge_run
+from perf.measure.growth import Growth, Site
 from perf.record.run import Failure, Measurement, Metric, Origin, Run
 from perf.report.terminal import render, render_environment
 
@@ -91,6 +93,18 @@ VERDICTS = [
     ),
     verdict(NOT_SELECTED, ("session", "concurrent_sessions", None, "count", 100.0), reason="not part of this run"),
 ]
+LEAK = Growth(
+    calls=100,
+    rss=[1000 * number for number in range(24)],
+    uss=[102_400 * number for number in range(24)],
+    traced_calls=25,
+    traced=[25 * 1024 * number for number in range(1, 13)],
+    peak=4096.0,
+    sites=[Site("/venv/lib/python3.11/site-packages/khive/services/plan.py", 42, 1024.0, 2.0)],
+    pauses=(3, 0.006, 0.004, 0.03),
+    before={"files": 1, "sockets": 2, "threads": 1, "tasks": 1},
+    after={"files": 4, "sockets": 2, "threads": 1, "tasks": 1},
+)
 MEASUREMENTS = [
     latency("cache", "cache_get", [0.0012] * 200),
     latency("cache", "cache_set", [0.025] * 200),
@@ -109,6 +123,13 @@ MEASUREMENTS = [
             "memory_freed_by_gc": Metric(1.5 * MIB, "B", "lower"),
             "gc_pause": Metric(0.0125, "s", "lower"),
         },
+    ),
+    Measurement(
+        origin=origin("planning", "plan_leak", "memory"),
+        kind="growth",
+        operation="plan_leak",
+        subject="khive.services.planning (khive 0.4.0)",
+        growth=LEAK,
     ),
     Measurement(
         origin=origin("cache", "skewed_lookups"),
@@ -158,7 +179,8 @@ def rendered(
 ) -> str:
     failures = failures or []
     run = msgspec.structs.replace(RUN, measurements=measurements, failures=failures)
-    return render(run, verdicts, judge_run(verdicts, failures))
+    leaks = [(one, judge_growth(one.growth)) for one in measurements if one.growth]
+    return render(run, verdicts, judge_run(verdicts, failures), leaks)
 
 
 def test_a_report_reads_as_agreed() -> None:
@@ -172,7 +194,14 @@ def test_limits_come_first_and_the_sentence_last() -> None:
     """A reader meets the limits before any other table, and the verdict's sentence at the end."""
     report = rendered(VERDICTS, MEASUREMENTS, RUN.failures)
 
-    titles = ("Limits of profile dev", "\nLoad\n", "\nMemory\n", "\nOther figures\n", "\nWhat was measured\n")
+    titles = (
+        "Limits of profile dev",
+        "\nLoad\n",
+        "\nMemory\n",
+        "\nMemory per call\n",
+        "\nOther figures\n",
+        "\nWhat was measured\n",
+    )
     places = [report.index(title) for title in (*titles, "\nNot measured\n")]
     assert places == sorted(places)
     assert report.splitlines()[-1] == "2 limits broken and 1 test failed; 3 limits held."
@@ -253,3 +282,29 @@ def test_nothing_outside_khive_leaves_no_empty_line() -> None:
     run = msgspec.structs.replace(RUN, environment=RUN.environment | {"services": []}, settings={})
 
     assert [line.split()[0] for line in render_environment(run).splitlines()] == ["measured", "by", "on"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark", "said"),
+    [
+        ({"traced": [0] * 12}, "✗", "no line of Python's"),
+        ({"traced": [0] * 12, "uss": [0] * 24}, "✓", ""),
+        ({"uss": [0] * 24}, "?", "calls replace what there was"),
+        (
+            {"traced": [0] * 12, "uss": [10**9 * (7 * number % 24) for number in range(24)]},
+            "?",
+            "differs by chance too much",
+        ),
+    ],
+)
+def test_each_verdict_on_memory_is_shown(changes: dict[str, Any], mark: str, said: str) -> None:
+    """A leak of C code has no line to name, what is stable needs no words, and what is not known says why."""
+    measurement = next(one for one in MEASUREMENTS if one.growth)
+    growth = msgspec.structs.replace(LEAK, **changes)
+
+    report = rendered([], [msgspec.structs.replace(measurement, growth=growth)])
+
+    (row,) = [line for line in report.splitlines() if line.endswith(" 2400")]
+    assert row.split()[0] == mark
+    assert said in report
+    assert "plan.py:42" not in report

@@ -46,6 +46,7 @@ seconds_per_benchmark = 0.5
 concurrency = [1, 5]
 operations_per_step = 2
 memory_operations = 50
+memory_seconds = 2
 stress_workers = 100
 stress_duration_sec = 3
 

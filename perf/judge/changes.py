@@ -27,6 +27,7 @@ HEADLINES = {
     "open load": ("p95_response_time",),
     "knee": ("highest_rate",),
     "memory": ("memory_per_operation",),
+    "growth": ("peak_per_call",),
 }
 """The figures of a measurement that are judged unless another is asked for."""
 

@@ -90,6 +90,7 @@ SECTIONS: dict[str, dict[str, Kind]] = {
         "concurrency": _COUNTS,
         "operations_per_step": _COUNT,
         "memory_operations": _COUNT,
+        "memory_seconds": _SECONDS,
         "stress_workers": _COUNT,
         "stress_duration_sec": _SECONDS,
     },

@@ -1,28 +1,32 @@
-"""Memory of this process before and after calls, per call, and around garbage collection."""
+"""Memory of this process before and after calls, per call, and around garbage collection; and what each call keeps."""
 
 from __future__ import annotations
 
-import ctypes
+import asyncio
 import gc
 import inspect
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from perf.errors import MeasurementError
+from perf.measure.growth import batches_of_calls
+from perf.measure.resident import give_back, resident
 from perf.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
+
+    from perf.measure.growth import Growth
 
 
 class MemoryMonitor:
-    """Measures what calls do to the resident memory of this process; `readings` keeps every result.
+    """Measures what calls do to the memory of this process; `readings` and `growths` keep every result.
 
     Garbage is collected before the calls, so that what they leave behind is theirs, and once more after
     them, so that what they merely left lying about is told from what they keep. Both times the allocator gives
-    back what it holds free, in which growth would hide.
+    back what it holds free, in which growth would hide. `progress` is told, in a line of text, how far what takes more
+    than two seconds is.
     """
 
     def __init__(
@@ -30,10 +34,13 @@ class MemoryMonitor:
         *,
         resident_bytes: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         self.readings: list[dict[str, Any]] = []
-        self._resident_bytes = resident_bytes or _resident_bytes
+        self.growths: list[dict[str, Any]] = []
+        self._resident_bytes = resident_bytes or resident
         self._clock = clock
+        self._progress = progress
 
     def __call__(self, operation: Callable[..., object], *args: object, **kwargs: object) -> dict[str, Any]:
         """Call `operation` once and return its memory figures, in MiB, beside its `result`."""
@@ -74,11 +81,52 @@ class MemoryMonitor:
             result = await operation()
         return self._end(begin, operations, operation_type, measured or operation, result)
 
+    def measure_growth(
+        self,
+        operation: Callable[[], object],
+        *,
+        seconds: float = 2.0,
+        operation_type: str | None = None,
+        measured: Callable[..., object] | None = None,
+    ) -> Growth:
+        """Call `operation` in batches for about `seconds` and return what memory held after each.
+
+        `perf.judge_growth` says whether that is a leak. However slow the operation, it is called some sixty times.
+        """
+        _refuse(operation)
+        with closing(self._batches(seconds, operation_type, measured or operation)) as batches:
+            for calls in batches:
+                for _ in range(calls):
+                    operation()
+        return self.growths[-1]["growth"]  # type: ignore[no-any-return]
+
+    async def measure_growth_async(
+        self,
+        operation: Callable[[], Awaitable[object]],
+        *,
+        seconds: float = 2.0,
+        operation_type: str | None = None,
+        measured: Callable[..., object] | None = None,
+    ) -> Growth:
+        """Await `operation` in batches, one call after another; see `measure_growth`."""
+        with closing(self._batches(seconds, operation_type, measured or operation)) as batches:
+            for calls in batches:
+                for _ in range(calls):
+                    await operation()
+                await asyncio.sleep(0)  # what the last call left for the loop to do is done
+        return self.growths[-1]["growth"]  # type: ignore[no-any-return]
+
+    def _batches(
+        self, seconds: float, operation_type: str | None, measured: Callable[..., object]
+    ) -> Generator[int, None, None]:
+        growth = yield from batches_of_calls(seconds, clock=self._clock, progress=self._progress)
+        self.growths.append({"operation_type": operation_type, "measured": measured, "growth": growth})
+
     def _begin(self, operations: int) -> tuple[int, float]:
         if operations < 1:
             raise MeasurementError(f"operations must be 1 or more, not {operations!r}")
         gc.collect()
-        _give_back()
+        give_back()
         return self._resident_bytes(), self._clock()
 
     def _end(
@@ -93,7 +141,7 @@ class MemoryMonitor:
         start = self._clock()
         collected = gc.collect()
         pause = self._clock() - start
-        _give_back()
+        give_back()
         settled = self._resident_bytes()
         before = begin[0]
         reading = {
@@ -119,14 +167,3 @@ def _refuse(operation: Callable[..., object]) -> None:
         raise MeasurementError(
             f"{operation.__qualname__} would not be awaited: write `await memory_monitor.measure_async(...)`"
         )
-
-
-def _give_back() -> None:
-    """Return the allocator's free memory to the system, where the C library can (glibc's malloc_trim)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _resident_bytes() -> int:
-    return psutil.Process().memory_info().rss

@@ -26,11 +26,16 @@ class OwnTime(NamedTuple):
     seconds: float
 
 
+def short_path(file: str) -> str:
+    """Return a file's path without where the environment lies."""
+    return _HOME.sub("", file)
+
+
 def own_times(path: Path) -> dict[Function, OwnTime]:
     """Return the own time of every function in a profile of cProfile's; several of one name in a file count as one."""
     found: dict[Function, OwnTime] = {}
     for (file, line, name), (_, _, seconds, _, _) in pstats.Stats(str(path)).stats.items():  # type: ignore[attr-defined]
-        function = Function(name, "built in" if file == "~" else _HOME.sub("", file))
+        function = Function(name, "built in" if file == "~" else short_path(file))
         known = found.get(function, OwnTime(line, 0.0))
         found[function] = OwnTime(known.line, known.seconds + seconds)
     return found

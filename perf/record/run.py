@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from perf.measure.growth import Growth  # noqa: TC001 - msgspec reads the annotation
 from perf.measure.load import LOAD
 from perf.units import MIB
 
@@ -49,12 +50,12 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """One operation measured in one way by one test.
 
     `kind` is "latency" (one at a time, `samples` in seconds), "load" (`concurrency` at once), "open load" (arriving at
-    a rate), "knee" (a rate that was raised in `steps` until something broke), "memory" or "process" (the whole test,
-    with its `custom` metrics). `subject` names what was really measured. `errors` counts failed operations by type,
-    `error_samples` has the first of each; `notes` are the operations that carry metadata. Of a load `warnings` are
-    what a reader must know before believing it, `series` its course over time: what was due, done and failed `at` each
-    moment, and the response times of what was due, in seconds. `concurrency` is 0 where operations arrived at a rate,
-    however many were under way.
+    a rate), "knee" (a rate that was raised in `steps` until something broke), "memory", "growth" (of memory, batch by
+    batch of calls) or "process" (the whole test, with its `custom` metrics). `subject` names what was really measured.
+    `errors` counts failed operations by type, `error_samples` has the first of each; `notes` are the operations that
+    carry metadata. Of a load `warnings` are what a reader must know before believing it, `series` its course over time:
+    what was due, done and failed `at` each moment, and the response times of what was due, in seconds. `concurrency` is
+    0 where operations arrived at a rate, however many were under way.
     """
 
     origin: Origin
@@ -72,6 +73,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     custom: dict[str, list[Any]] = {}
+    growth: Growth | None = None
 
 
 class LimitInForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,6 +228,23 @@ def from_memory(reading: Mapping[str, Any], origin: Origin, subject: str) -> Mea
         operation=reading["operation_type"] or origin.operation,
         subject=subject,
         metrics=metrics,
+    )
+
+
+def from_growth(growth: Growth, operation_type: str | None, origin: Origin, subject: str) -> Measurement:
+    """Return what memory held after batches of calls as a measurement; `kept_per_call` is of Python's allocations."""
+    calls = growth.traced_calls * len(growth.traced)
+    return Measurement(
+        origin=origin,
+        kind="growth",
+        operation=operation_type or origin.operation,
+        subject=subject,
+        metrics={
+            "peak_per_call": Metric(growth.peak, "B", "lower"),
+            "kept_per_call": Metric(growth.traced[-1] / calls, "B", "lower"),
+            "gc_share": Metric(growth.pauses[3], "1", "lower"),
+        },
+        growth=growth,
     )
 
 

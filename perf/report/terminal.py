@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from perf.distribution import samples_needed
 from perf.record.environment import NAMED_PACKAGES
+from perf.report.leaks import leaks_table
 from perf.report.tables import Table, as_text, limits_table
 from perf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from perf.judge.leaks import GrowthVerdict
     from perf.judge.limits import LimitVerdict
     from perf.judge.verdict import RunVerdict
     from perf.record.run import Failure, Measurement, Run
@@ -25,7 +27,12 @@ _RAREST = 99.9
 _WIDTH = 118
 
 
-def render(run: Run, limits: Sequence[LimitVerdict], verdict: RunVerdict) -> str:
+def render(
+    run: Run,
+    limits: Sequence[LimitVerdict],
+    verdict: RunVerdict,
+    leaks: Sequence[tuple[Measurement, GrowthVerdict]] = (),
+) -> str:
     """Return the report of `run`, whose measurements include the pytest-benchmark ones."""
     parts = [
         render_environment(run),
@@ -35,6 +42,7 @@ def render(run: Run, limits: Sequence[LimitVerdict], verdict: RunVerdict) -> str
         as_text(_knees([one for one in run.measurements if one.kind == "knee"])),
         _errors(run.measurements),
         _memory([one for one in run.measurements if one.kind == "memory"]),
+        as_text(leaks_table(leaks)),
         _custom(run.measurements),
         _subjects(run.measurements),
         _failures(run.failures),

@@ -28,6 +28,7 @@ LITTLE_EFFORT = {
     r"concurrency = .*": "concurrency = [2]",
     r"operations_per_step = .*": "operations_per_step = 2",
     r"memory_operations = .*": "memory_operations = 2",
+    r"memory_seconds = .*": "memory_seconds = 0.1",
     r"stress_workers = .*": "stress_workers = 2",
     r"stress_duration_sec = .*": "stress_duration_sec = 0.1",
 }

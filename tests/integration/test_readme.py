@@ -69,7 +69,7 @@ def test_example_of_percentiles_is_a_valid_table() -> None:
     assert [limit.statistic for limit in limits if limit.name == "cache_get_ms"] == ["p50", "p95", "p99"]
 
 
-@pytest.mark.parametrize("index", [0, 2, 3])
+@pytest.mark.parametrize("index", [0, 2, 3, 4])
 def test_example_of_the_library_runs(clone: Clone, tmp_path: Path, index: int) -> None:
     """The README's uses of the library without pytest run, their assertions included."""
     script = tmp_path / "example.py"

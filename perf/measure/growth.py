@@ -1,0 +1,220 @@
+"""What each further call keeps: this process's memory after one batch of calls after another."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import tracemalloc
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psutil
+
+from perf.errors import MeasurementError
+from perf.measure.garbage import GarbagePauses
+from perf.measure.resident import give_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+BATCHES = 24
+"""Batches of calls after which memory is read as it is."""
+
+TRACED_BATCHES = 12
+"""Batches that follow under tracemalloc, which is exact and slow, and takes memory itself."""
+
+_MOST_CALLS = 1000  # a batch: what leaks 1 kB a call must not fill the machine
+_TRACED_SHARE = 2
+_MOST_SITES = 10
+_CALIBRATION = 0.1
+_OURS = {tracemalloc.__file__, __file__, str(Path(__file__).with_name("memory.py"))}
+_TELL_AFTER = 2.0
+
+
+class Site(msgspec.Struct, frozen=True):
+    """A line that allocated what was kept: `size` in bytes and `blocks`, both per call."""
+
+    file: str
+    line: int
+    size: float
+    blocks: float
+
+
+class Growth(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory after batches of `calls` each, in bytes, garbage collected and free memory given back before each reading.
+
+    `rss` and `uss` (resident, and of it what no other process shares; empty where the system does not tell) are of the
+    first pass. `traced` is what Python's allocations keep, after batches of `traced_calls`, against what they kept
+    before the first; `peak` is the most that one call needed above that for a moment, a median. `sites` are the lines
+    that kept more in both halves of that pass, the most first. `pauses` are the garbage collector's during the calls:
+    how many, their sum and the longest in seconds, and their share of the time. `before` and `after` count what is
+    open: files, sockets, threads, asyncio tasks.
+    """
+
+    calls: int
+    rss: list[int]
+    uss: list[int]
+    traced_calls: int
+    traced: list[int]
+    peak: float
+    sites: list[Site]
+    pauses: tuple[int, float, float, float]
+    before: dict[str, int]
+    after: dict[str, int]
+
+
+def count_resources() -> dict[str, int]:
+    """Return how many files, sockets and threads this process has, and tasks the running loop (0 without one)."""
+    process = psutil.Process()
+    try:
+        tasks = len(asyncio.all_tasks())
+    except RuntimeError:
+        tasks = 0
+    return {
+        "files": len(process.open_files()),
+        "sockets": len(process.net_connections(kind="all")),
+        "threads": process.num_threads(),
+        "tasks": tasks,
+    }
+
+
+def batches_of_calls(
+    seconds: float, *, clock: Callable[[], float] = time.perf_counter, progress: Callable[[str], None] | None = None
+) -> Generator[int, None, Growth]:
+    """Give how often to call the operation, batch by batch, so that all takes about `seconds`; return what that kept.
+
+    Whoever makes the calls, synchronous or awaited, iterates this, and closes it however the calls end.
+    MeasurementError on seconds that are none.
+    """
+    if not 0 < seconds < float("inf"):
+        raise MeasurementError(f"seconds must be a finite number above 0, not {seconds!r}")
+    tell = _Telling(clock, progress)
+    calls = yield from _calibrated(seconds / (BATCHES + TRACED_BATCHES), clock)
+    before = count_resources()
+    rss, uss, pauses, spent = [], [], GarbagePauses(), 0.0
+    for number in range(BATCHES):
+        start = clock()
+        with pauses:
+            yield calls
+        spent += clock() - start
+        memory = _settled()
+        rss.append(memory.rss)
+        if hasattr(memory, "uss"):
+            uss.append(memory.uss)
+        tell(number + 1)
+    traced_calls = max(calls // _TRACED_SHARE, 1)
+    traced, peak, sites = yield from _traced(traced_calls, tell)
+    return Growth(
+        calls=calls,
+        rss=rss,
+        uss=uss,
+        traced_calls=traced_calls,
+        traced=traced,
+        peak=peak,
+        sites=sites,
+        pauses=(pauses.count, pauses.total, pauses.longest, pauses.total / spent if spent else 0.0),
+        before=before,
+        after=count_resources(),
+    )
+
+
+def _calibrated(seconds: float, clock: Callable[[], float]) -> Generator[int, None, int]:
+    """Call ever more often until it takes a tenth of `seconds`, and return how often fits them."""
+    calls = 1
+    yield calls  # what a first call sets up is not what a call takes
+    while True:
+        start = clock()
+        yield calls
+        took = clock() - start
+        if took >= _CALIBRATION * seconds or calls >= _MOST_CALLS:
+            return min(max(int(calls * seconds / took), 1), _MOST_CALLS) if took > 0 else _MOST_CALLS
+        calls = min(4 * calls, _MOST_CALLS)
+
+
+def _settled() -> Any:  # noqa: ANN401 - psutil's, another on each system
+    gc.collect()
+    give_back()
+    process = psutil.Process()
+    try:
+        return process.memory_full_info()
+    except psutil.AccessDenied:
+        return process.memory_info()
+
+
+def _traced(calls: int, tell: _Telling) -> Generator[int, None, tuple[list[int], float, list[Site]]]:
+    """Give batches under tracemalloc; return what was kept after each, the peak of one call, and the sites.
+
+    What is kept is added up over the calls alone, so that what is noted in between, here or anywhere, is no part of it.
+    """
+    kept, traced, peaks, allocations = 0, [], [], []
+    with _tracing():
+        yield calls
+        for number in range(TRACED_BATCHES):
+            if number in {0, TRACED_BATCHES // 2}:
+                allocations.append(_allocations())
+            gc.collect()
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            yield 1
+            _, peak = tracemalloc.get_traced_memory()
+            if calls > 1:
+                yield calls - 1
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+            kept += after - before
+            traced.append(kept)
+            peaks.append(peak - before)
+            tell(BATCHES + number + 1)
+        allocations.append(_allocations())
+    return traced, median(peaks), _grown(allocations, calls * TRACED_BATCHES)
+
+
+@contextmanager
+def _tracing() -> Iterator[None]:
+    """Trace allocations, unless they are already traced: then that goes on afterwards."""
+    if tracemalloc.is_tracing():
+        yield
+        return
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+def _allocations() -> dict[tuple[str, int], tuple[int, int]]:
+    """Return the size and number of what each line has allocated that is still there, but for our own."""
+    gc.collect()
+    lines = [(one.traceback[0], one) for one in tracemalloc.take_snapshot().statistics("lineno")]
+    return {(at.filename, at.lineno): (one.size, one.count) for at, one in lines if at.filename not in _OURS}
+
+
+def _grown(allocations: list[dict[tuple[str, int], tuple[int, int]]], calls: int) -> list[Site]:
+    """Return the lines that kept more in both halves."""
+    begin, middle, end = (Counter({line: size for line, (size, _) in one.items()}) for one in allocations)
+    blocks = [{line: count for line, (_, count) in one.items()} for one in allocations]
+    sites = [
+        Site(*line, (end[line] - begin[line]) / calls, (blocks[-1][line] - blocks[0].get(line, 0)) / calls)
+        for line in end
+        if begin[line] < middle[line] < end[line]
+    ]
+    return sorted(sites, key=lambda site: site.size, reverse=True)[:_MOST_SITES]
+
+
+class _Telling:
+    """Tells `progress` how far it is, once a second and only of what takes longer than two."""
+
+    def __init__(self, clock: Callable[[], float], progress: Callable[[str], None] | None) -> None:
+        self._clock, self._progress = clock, progress
+        self._begin, self._told = clock(), _TELL_AFTER
+
+    def __call__(self, batch: int) -> None:
+        passed = self._clock() - self._begin
+        if self._progress and passed >= self._told:
+            self._told = passed + 1.0
+            self._progress(f"{passed:.0f} s: {batch} of {BATCHES + TRACED_BATCHES} batches of calls")

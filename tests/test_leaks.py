@@ -1,0 +1,179 @@
+"""Verdicts on growth of memory, by simulation: what levels off, steps or wanders is no leak, what leaks is one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from perf import judge_growth
+from perf.measure.growth import BATCHES, TRACED_BATCHES, Growth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Draw = Callable[[np.random.Generator], np.ndarray]
+
+CALLS = 1000
+TRIALS = 200
+KIB, MIB = 1024.0, 1024.0**2
+BATCH = np.arange(1, BATCHES + 1)
+
+
+def growth(own: Iterable[float], traced: Iterable[float] = (0.0,) * TRACED_BATCHES, **opened: dict[str, int]) -> Growth:
+    return Growth(
+        calls=CALLS,
+        rss=[],
+        uss=[int(size) for size in own],
+        traced_calls=CALLS // 4,
+        traced=[int(size) for size in traced],
+        peak=0.0,
+        sites=[],
+        pauses=(0, 0.0, 0.0, 0.0),
+        before=opened.get("before", {}),
+        after=opened.get("after", {}),
+    )
+
+
+def verdicts(draw: Draw) -> Counter[str]:
+    random = np.random.default_rng(20261125)
+    return Counter(judge_growth(growth(draw(random))).verdict for _ in range(TRIALS))
+
+
+def noise(random: np.random.Generator, size: float) -> np.ndarray:
+    return random.normal(0.0, size, BATCHES)
+
+
+def fills(batches: float, size: float = 50 * MIB) -> np.ndarray:
+    return size * (1.0 - np.exp(-BATCH / batches))
+
+
+NO_LEAKS: dict[str, Draw] = {
+    "nothing": lambda _: 0.0 * BATCH,
+    "noise": lambda random: noise(random, 10 * MIB),
+    "wandering": lambda random: np.cumsum(noise(random, 100 * KIB)),
+    "a step": lambda random: 30 * MIB * (random.integers(0, BATCHES) < BATCH),
+    "an allocator's arenas": lambda random: np.cumsum((random.random(BATCHES) < 0.1) * 4 * MIB),
+    "filled at once": lambda random: fills(2) + noise(random, 50 * KIB),
+    "filled soon": lambda random: fills(5) + noise(random, 50 * KIB),
+    "filling": lambda random: fills(10) + noise(random, MIB),
+    "filling to the end": lambda random: fills(20) + noise(random, 50 * KIB),
+    "full in the middle": lambda random: MIB * np.minimum(BATCH, 12) + noise(random, 50 * KIB),
+    "full near the end": lambda random: MIB * np.minimum(BATCH, 20) + noise(random, 50 * KIB),
+}
+LEAKS: dict[str, Draw] = {
+    "steady": lambda _: 1000.0 * CALLS * BATCH,
+    "in noise": lambda random: 1000.0 * CALLS * BATCH + noise(random, 200 * KIB),
+    "while wandering": lambda random: 1000.0 * CALLS * BATCH + np.cumsum(noise(random, 200 * KIB)),
+    "after a warm-up": lambda random: 1000.0 * CALLS * BATCH + fills(1, 5 * MIB) + noise(random, 50 * KIB),
+    "small": lambda random: 200.0 * CALLS * BATCH + noise(random, 40 * KIB),
+}
+
+
+@pytest.mark.parametrize("name", NO_LEAKS)
+def test_what_is_no_leak_is_not_called_one(name: str) -> None:
+    """At most one in a hundred of what levels off, steps or wanders is called leaking."""
+    assert verdicts(NO_LEAKS[name])["leaking"] <= TRIALS / 100
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_leaks_are_found(name: str) -> None:
+    """95 in a hundred leaks of 1000 B a call in noise, and of 200 B in less, are found, and none is called stable."""
+    found = verdicts(LEAKS[name])
+
+    assert found["leaking"] >= 0.95 * TRIALS
+    assert found["stable"] == 0
+
+
+@pytest.mark.parametrize("name", ["nothing", "filled at once"])
+def test_what_levels_off_early_is_stable(name: str) -> None:
+    """What is level, or filled within the first batches, is stable nearly always."""
+    assert verdicts(NO_LEAKS[name])["stable"] >= 0.95 * TRIALS
+
+
+def test_noise_is_not_called_stable() -> None:
+    """Where chance hides a leak of the tolerance, the verdict is inconclusive and says what could not be seen."""
+    verdict = judge_growth(growth(NO_LEAKS["noise"](np.random.default_rng(3))))
+
+    assert verdict.verdict == "inconclusive"
+    assert "differs by chance too much to see a leak of less than" in verdict.by.why
+
+
+@pytest.mark.parametrize(
+    ("own", "traced", "word", "memory"),
+    [
+        (0, 0, "stable", "Python memory"),
+        (1000, 0, "leaking", "own memory"),
+        (0, 1000, "inconclusive", "Python memory"),
+        (1000, 1000, "leaking", "Python memory"),
+    ],
+)
+def test_either_memory_can_leak_and_both_must_be_stable(own: int, traced: int, word: str, memory: str) -> None:
+    """One that leaks decides, Python's first, whose sites are known; but what is traced must show in the whole."""
+    traced_batches = np.arange(1, TRACED_BATCHES + 1) * traced * CALLS / 4
+
+    verdict = judge_growth(growth(BATCH * own * CALLS, traced_batches))
+
+    assert (verdict.verdict, verdict.by.memory) == (word, memory)
+
+
+def test_a_slope_is_in_bytes_a_call() -> None:
+    """The slope of exact readings is exact, and so are its bounds."""
+    by = judge_growth(growth(1234.0 * CALLS * BATCH)).by
+
+    assert (by.per_call, by.low, by.high) == (1234.0, 1234.0, 1234.0)
+
+
+def test_the_interval_holds_the_truth() -> None:
+    """Of leaks in independent noise, at least as many intervals as the confidence says hold the true slope."""
+    random = np.random.default_rng(7)
+    slopes = [
+        judge_growth(growth(300.0 * CALLS * BATCH + noise(random, 200 * KIB))).slopes[1] for _ in range(4 * TRIALS)
+    ]
+
+    held = [slope.low <= 300.0 <= slope.high for slope in slopes if slope.warm_up == 0]
+
+    assert len(held) > 3 * TRIALS
+    assert sum(held) >= 0.98 * len(held)
+
+
+def test_the_warm_up_is_left_out() -> None:
+    """Batches in which memory grew faster than later are recognised, and no part of the slope."""
+    by = judge_growth(growth(1000.0 * CALLS * BATCH + fills(1.5, 50 * MIB))).by
+
+    assert by.warm_up == 3
+    assert by.per_call == pytest.approx(1000.0, rel=0.02)
+
+
+def test_the_tolerance_is_the_callers() -> None:
+    """150 B a call are a leak by the usual tolerance, and none to who tolerates more."""
+    leak = growth(150.0 * CALLS * BATCH)
+
+    assert judge_growth(leak).verdict == "leaking"
+    assert judge_growth(leak, tolerance=200.0).verdict == "stable"
+
+
+def test_resident_memory_judges_where_the_systems_tells_no_more() -> None:
+    """Without the process's own memory all that is resident decides, under its name."""
+    rss = [int(1000 * CALLS * number) for number in BATCH]
+    without = Growth(
+        calls=CALLS, rss=rss, uss=[], traced_calls=1, traced=[0] * TRACED_BATCHES, peak=0.0, sites=[],
+        pauses=(0, 0.0, 0.0, 0.0), before={}, after={},
+    )  # fmt: skip
+
+    by = judge_growth(without).by
+
+    assert (by.memory, by.verdict) == ("resident memory", "leaking")
+
+
+def test_what_was_left_open_is_named() -> None:
+    """What is more afterwards is named with how much more; what is less, or as much, is not."""
+    verdict = judge_growth(
+        growth(
+            [0] * BATCHES, before={"files": 3, "tasks": 1, "threads": 2}, after={"files": 7, "tasks": 1, "threads": 1}
+        )
+    )
+
+    assert verdict.opened == {"files": 4}
