@@ -18,16 +18,23 @@ from perf.services.build import subject_of
 from perf.services.lionagi import forget_logs
 from perf.services.repository import PROGRAMS, furnish
 from perf.services.scratch import scratch_folder
-from perf.session import LOCKSTEP, SESSION, origin_of, performance_session
+from perf.session import LOCKSTEP, PROGRESS, SESSION, origin_of, performance_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from perf.judge.thresholds import Settings
     from perf.record.run import Run
     from perf.services.endpoint import Endpoint
     from perf.services.redis_server import RedisServer
+
+
+@pytest.fixture
+def _progress(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tell a person at the terminal how far a long test is."""
+    line = request.config.stash[PROGRESS]
+    return lambda text: line.draw(f"{request.node.name} {text}")
 
 
 @pytest.fixture
@@ -42,10 +49,12 @@ def performance_profiler(request: pytest.FixtureRequest) -> Iterator[Performance
 
 @pytest.fixture
 def load_test_runner(
-    request: pytest.FixtureRequest, performance_profiler: PerformanceProfiler
+    request: pytest.FixtureRequest,
+    performance_profiler: PerformanceProfiler,
+    _progress: Callable[[str], None],
 ) -> Iterator[LoadTestRunner]:
     """A `LoadTestRunner` that records through the test's profiler."""
-    runner, origin = LoadTestRunner(performance_profiler), origin_of(request.node)
+    runner, origin = LoadTestRunner(performance_profiler, progress=_progress), origin_of(request.node)
     yield runner
     performance_session(request.config).measurements += [
         *(from_load(result, origin, subject_of(result["measured"])) for result in runner.results),
@@ -54,9 +63,9 @@ def load_test_runner(
 
 
 @pytest.fixture
-def memory_monitor(request: pytest.FixtureRequest) -> Iterator[MemoryMonitor]:
+def memory_monitor(request: pytest.FixtureRequest, _progress: Callable[[str], None]) -> Iterator[MemoryMonitor]:
     """A `MemoryMonitor`: call it with an operation; `measure` is for many calls, `measure_growth` finds leaks."""
-    monitor, origin = MemoryMonitor(), origin_of(request.node)
+    monitor, origin = MemoryMonitor(progress=_progress), origin_of(request.node)
     yield monitor
     performance_session(request.config).measurements += [
         *(from_memory(reading, origin, subject_of(reading["measured"])) for reading in monitor.readings),

@@ -22,6 +22,7 @@ from perf.measure.lockstep import Lockstep
 from perf.record import store
 from perf.record.index import load_summary, summarise_document
 from perf.record.run import Failure, Origin
+from perf.report.progress import ProgressLine
 from perf.report.terminal import render
 from perf.report.writer import write
 from perf.services import redis_server
@@ -29,6 +30,7 @@ from perf.services.build import installed_build
 from perf.session import (
     CARRIED,
     LOCKSTEP,
+    PROGRESS,
     SESSION,
     Collected,
     Outcome,
@@ -186,6 +188,7 @@ def _begin(config: pytest.Config, session: PerformanceSession) -> None:
             write(report, "")  # what cannot be written is better known before measuring
             report.unlink()
     config.stash[SESSION] = session
+    config.stash[PROGRESS] = ProgressLine(config, os.environ)
     for ending in (signal.SIGTERM, signal.SIGHUP):  # a cancelled job ends like Ctrl-C, cleaning up
         signal.signal(ending, signal.default_int_handler)
 
@@ -248,7 +251,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     if SESSION in item.config.stash:
         gc.collect()
         gc.freeze()
-    return (yield)
+    try:
+        return (yield)
+    finally:
+        if PROGRESS in item.config.stash:
+            item.config.stash[PROGRESS].erase(item.nodeid)
 
 
 @pytest.fixture

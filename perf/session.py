@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perf.judge.thresholds import Settings
     from perf.judge.verdict import RunVerdict
     from perf.measure.lockstep import Lockstep
+    from perf.report.progress import ProgressLine
 
 INSTALLED = ("khive", "dependencies")
 """Settings that say what to install: what really is installed stands in the fingerprint."""
@@ -118,6 +119,7 @@ CARRIED = "khive_performance"
 SESSION = pytest.StashKey[PerformanceSession]()
 LOCKSTEP: pytest.StashKey[Lockstep] = pytest.StashKey()
 """In a process that is one of a pair, what tells it when to measure."""
+PROGRESS: pytest.StashKey[ProgressLine] = pytest.StashKey()
 
 
 def performance_session(config: pytest.Config) -> PerformanceSession:

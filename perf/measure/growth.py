@@ -17,6 +17,7 @@ import psutil
 
 from perf.errors import MeasurementError
 from perf.measure.garbage import GarbagePauses
+from perf.measure.progress import Telling
 from perf.measure.resident import give_back
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ _TRACED_SHARE = 2
 _MOST_SITES = 10
 _CALIBRATION = 0.1
 _OURS = {tracemalloc.__file__, __file__, str(Path(__file__).with_name("memory.py"))}
-_TELL_AFTER = 2.0
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ def batches_of_calls(
     """
     if not 0 < seconds < float("inf"):
         raise MeasurementError(f"seconds must be a finite number above 0, not {seconds!r}")
-    tell = _Telling(clock, progress)
+    tell = Telling(progress, clock)
     calls = yield from _calibrated(seconds / (BATCHES + TRACED_BATCHES), clock)
     before = count_resources()
     rss, uss, pauses, spent = [], [], GarbagePauses(), 0.0
@@ -106,7 +106,7 @@ def batches_of_calls(
         rss.append(memory.rss)
         if hasattr(memory, "uss"):
             uss.append(memory.uss)
-        tell(number + 1)
+        tell(_how_far(number + 1))
     traced_calls = max(calls // _TRACED_SHARE, 1)
     traced, peak, sites = yield from _traced(traced_calls, tell)
     return Growth(
@@ -146,7 +146,7 @@ def _settled() -> Any:  # noqa: ANN401 - psutil's, another on each system
         return process.memory_info()
 
 
-def _traced(calls: int, tell: _Telling) -> Generator[int, None, tuple[list[int], float, list[Site]]]:
+def _traced(calls: int, tell: Telling) -> Generator[int, None, tuple[list[int], float, list[Site]]]:
     """Give batches under tracemalloc; return what was kept after each, the peak of one call, and the sites.
 
     What is kept is added up over the calls alone, so that what is noted in between, here or anywhere, is no part of it.
@@ -169,7 +169,7 @@ def _traced(calls: int, tell: _Telling) -> Generator[int, None, tuple[list[int],
             kept += after - before
             traced.append(kept)
             peaks.append(peak - before)
-            tell(BATCHES + number + 1)
+            tell(_how_far(BATCHES + number + 1))
         allocations.append(_allocations())
     return traced, median(peaks), _grown(allocations, calls * TRACED_BATCHES)
 
@@ -206,15 +206,5 @@ def _grown(allocations: list[dict[tuple[str, int], tuple[int, int]]], calls: int
     return sorted(sites, key=lambda site: site.size, reverse=True)[:_MOST_SITES]
 
 
-class _Telling:
-    """Tells `progress` how far it is, once a second and only of what takes longer than two."""
-
-    def __init__(self, clock: Callable[[], float], progress: Callable[[str], None] | None) -> None:
-        self._clock, self._progress = clock, progress
-        self._begin, self._told = clock(), _TELL_AFTER
-
-    def __call__(self, batch: int) -> None:
-        passed = self._clock() - self._begin
-        if self._progress and passed >= self._told:
-            self._told = passed + 1.0
-            self._progress(f"{passed:.0f} s: {batch} of {BATCHES + TRACED_BATCHES} batches of calls")
+def _how_far(batch: int) -> str:
+    return f"{batch} of {BATCHES + TRACED_BATCHES} batches of calls"

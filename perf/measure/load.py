@@ -13,6 +13,7 @@ from perf.measure.outcomes import merge, sum_up
 from perf.measure.pacing import ArrivalRate
 from perf.measure.processes import run_in_processes
 from perf.measure.profiler import PerformanceProfiler
+from perf.measure.progress import Telling
 from perf.measure.stopping import ERROR_RATE, broken_limit, check_limits
 
 if TYPE_CHECKING:
@@ -152,9 +153,11 @@ class LoadTestRunner:
         check_limits(limits)
         held, fails, broken, rate = None, math.inf, "", start_rate
         steps: list[dict[str, Any]] = []
+        tell = Telling(self._progress, self._clock)
         for _ in range(round(math.log2(_FASTEST)) + _NARROWINGS):
+            tell(f"at {rate:.4g} operations a second")
             load = OpenLoad(rate=_rate(rate, 0.0, None), seconds=step_seconds, grace=step_seconds, limits=dict(limits))
-            figures = sum_up(await load.run(operation, clock=self._clock, progress=self._progress))
+            figures = sum_up(await load.run(operation, clock=self._clock))
             reason = _why_not_held(figures, limits)
             steps.append({name: figures[name] for name in _STEP_FIGURES} | {"rate": rate, "broken": reason})
             if reason:
@@ -188,7 +191,9 @@ class LoadTestRunner:
         if processes is None:
             record = await load.run(cast("Operation", operation), clock=self._clock, progress=self._progress)
         else:
-            record = merge(await run_in_processes(operation, load.parts(processes)))
+            parts = run_in_processes(operation, load.parts(processes))
+            telling = Telling(self._progress, self._clock)
+            record = merge(await telling.during(parts, f"{processes} processes under load"))
         result = sum_up(record) | asked | {"processes": processes} | names
         result["measured"] = result["measured"] or operation
         self._record(record, result)

@@ -13,6 +13,7 @@ from perf.errors import MeasurementError
 from perf.measure.garbage import GarbagePauses
 from perf.measure.outcomes import UNFINISHED, LoadRecord
 from perf.measure.pacing import ArrivalRate, starts
+from perf.measure.progress import Telling
 from perf.measure.stopping import Watch, check_limits
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _TICK = 0.01
 _LOOKS = 10  # at the limits, in ticks
-_TELL_AFTER = 2.0
 _TIMER = 0.001
 """By so much an event loop's timer may be late; the last of a wait is spun through, giving way to all that is ready."""
 _AT_ONCE = 100
@@ -219,13 +219,8 @@ class _UnderWay:
         self.begin = 0.0
         self.waiting: dict[asyncio.Task[None], float] = {}
         self.sender: asyncio.Task[None] | None = None
-        self._operation, self._clock, self._watch, self._progress, self._stopped = (
-            operation,
-            clock,
-            watch,
-            progress,
-            stopped,
-        )
+        self._operation, self._clock, self._watch, self._stopped = operation, clock, watch, stopped
+        self._tell = Telling(progress, clock)
         self._outcomes: list[Outcome] = []
         self._error_samples: dict[str, str] = {}
         self._lags: list[float] = []
@@ -234,7 +229,6 @@ class _UnderWay:
         self._group = asyncio.TaskGroup()
         self._tick: asyncio.TimerHandle | None = None
         self._began = self._elapsed = self._cpu = 0.0
-        self._told = _TELL_AFTER
 
     async def __aenter__(self) -> asyncio.TaskGroup:
         await self._group.__aenter__()
@@ -304,9 +298,7 @@ class _UnderWay:
         )
         if self._aborted or self._stopped():
             self.cut_off()
-        if self._progress and now - self.begin >= self._told:
-            self._told = now - self.begin + 1.0
-            self._progress(f"{now - self.begin:.0f} s: {len(self._outcomes)} operations ended")
+        self._tell(f"{len(self._outcomes)} operations ended")
 
     def record(self, *, planned: float | None = None, horizon: float = 0.0, cost: float = 0.0) -> LoadRecord:
         """Return what came of it, with times from its beginning."""
