@@ -27,7 +27,6 @@ def growth(own: Iterable[float], traced: Iterable[float] = (0.0,) * TRACED_BATCH
         calls=CALLS,
         rss=[],
         uss=[int(size) for size in own],
-        traced_calls=CALLS // 4,
         traced=[int(size) for size in traced],
         peak=0.0,
         sites=[],
@@ -112,7 +111,7 @@ def test_noise_is_not_called_stable() -> None:
 )
 def test_either_memory_can_leak_and_both_must_be_stable(own: int, traced: int, word: str, memory: str) -> None:
     """One that leaks decides, Python's first, whose sites are known; but what is traced must show in the whole."""
-    traced_batches = np.arange(1, TRACED_BATCHES + 1) * traced * CALLS / 4
+    traced_batches = np.arange(1, TRACED_BATCHES + 1) * traced * CALLS
 
     verdict = judge_growth(growth(BATCH * own * CALLS, traced_batches))
 
@@ -159,7 +158,7 @@ def test_resident_memory_judges_where_the_systems_tells_no_more() -> None:
     """Without the process's own memory all that is resident decides, under its name."""
     rss = [int(1000 * CALLS * number) for number in BATCH]
     without = Growth(
-        calls=CALLS, rss=rss, uss=[], traced_calls=1, traced=[0] * TRACED_BATCHES, peak=0.0, sites=[],
+        calls=CALLS, rss=rss, uss=[], traced=[0] * TRACED_BATCHES, peak=0.0, sites=[],
         pauses=(0, 0.0, 0.0, 0.0), before={}, after={},
     )  # fmt: skip
 

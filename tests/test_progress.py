@@ -88,7 +88,7 @@ def test_progress_is_drawn_where_somebody_looks(
     variables: dict[str, str],
     drawn: bool,  # noqa: FBT001
 ) -> None:
-    """At a terminal the long test's line is drawn over and over, and the results stand as ever; elsewhere there is none."""
+    """At a terminal the long test has a line, and results stand as ever; elsewhere there is none."""
     printed = output(tmp_path, terminal=terminal, **variables)
 
     assert ("\rtest_long 2 s: " in printed) is drawn

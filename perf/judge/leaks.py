@@ -64,7 +64,7 @@ def judge_growth(growth: Growth, *, tolerance: float = TOLERANCE, confidence: fl
     """
     name, sizes = ("own memory", growth.uss) if growth.uss else ("resident memory", growth.rss)
     own = _judged(name, sizes, growth.calls, tolerance, confidence)
-    traced = _judged(PYTHON, growth.traced, growth.traced_calls, tolerance, confidence)
+    traced = _judged(PYTHON, growth.traced, growth.calls, tolerance, confidence)
     if traced.verdict == LEAKING and own.per_call < traced.per_call / 2:
         why = f"{PYTHON} grows, {name} does not as much: calls replace what there was, or fill free room"
         traced = replace(traced, verdict=INCONCLUSIVE, why=why)

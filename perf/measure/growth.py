@@ -30,7 +30,7 @@ TRACED_BATCHES = 12
 """Batches that follow under tracemalloc, which is exact and slow, and takes memory itself."""
 
 _MOST_CALLS = 1000  # a batch: what leaks 1 kB a call must not fill the machine
-_TRACED_SHARE = 2
+_TRACED_TAKES = 3  # times as long as an untraced batch, or so
 _MOST_SITES = 10
 _CALIBRATION = 0.1
 _OURS = {tracemalloc.__file__, __file__, str(Path(__file__).with_name("memory.py"))}
@@ -49,7 +49,7 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     """Memory after batches of `calls` each, in bytes, garbage collected and free memory given back before each reading.
 
     `rss` and `uss` (resident, and of it what no other process shares; empty where the system does not tell) are of the
-    first pass. `traced` is what Python's allocations keep, after batches of `traced_calls`, against what they kept
+    first pass. `traced` is what Python's allocations keep, after batches of a second pass, against what they kept
     before the first; `peak` is the most that one call needed above that for a moment, a median. `sites` are the lines
     that kept more in both halves of that pass, the most first. `pauses` are the garbage collector's during the calls:
     how many, their sum and the longest in seconds, and their share of the time. `before` and `after` count what is
@@ -59,7 +59,6 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     rss: list[int]
     uss: list[int]
-    traced_calls: int
     traced: list[int]
     peak: float
     sites: list[Site]
@@ -94,7 +93,7 @@ def batches_of_calls(
     if not 0 < seconds < float("inf"):
         raise MeasurementError(f"seconds must be a finite number above 0, not {seconds!r}")
     tell = Telling(progress, clock)
-    calls = yield from _calibrated(seconds / (BATCHES + TRACED_BATCHES), clock)
+    calls = yield from _calibrated(seconds / (BATCHES + _TRACED_TAKES * TRACED_BATCHES), clock)
     before = count_resources()
     rss, uss, pauses, spent = [], [], GarbagePauses(), 0.0
     for number in range(BATCHES):
@@ -107,13 +106,11 @@ def batches_of_calls(
         if hasattr(memory, "uss"):
             uss.append(memory.uss)
         tell(_how_far(number + 1))
-    traced_calls = max(calls // _TRACED_SHARE, 1)
-    traced, peak, sites = yield from _traced(traced_calls, tell)
+    traced, peak, sites = yield from _traced(calls, tell)
     return Growth(
         calls=calls,
         rss=rss,
         uss=uss,
-        traced_calls=traced_calls,
         traced=traced,
         peak=peak,
         sites=sites,

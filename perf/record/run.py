@@ -233,7 +233,7 @@ def from_memory(reading: Mapping[str, Any], origin: Origin, subject: str) -> Mea
 
 def from_growth(growth: Growth, operation_type: str | None, origin: Origin, subject: str) -> Measurement:
     """Return what memory held after batches of calls as a measurement; `kept_per_call` is of Python's allocations."""
-    calls = growth.traced_calls * len(growth.traced)
+    calls = growth.calls * len(growth.traced)
     return Measurement(
         origin=origin,
         kind="growth",
