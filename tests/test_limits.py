@@ -59,6 +59,16 @@ def memory(growth: float, per_operation: float = 0.0, operation: str = "session"
     )
 
 
+def overhead(ratio: float, operation: str = "append") -> Measurement:
+    return Measurement(
+        origin=origin(),
+        kind="overhead",
+        operation=operation,
+        subject="a subject",
+        metrics={"overhead": Metric(ratio, "1", "lower")},
+    )
+
+
 def failure(kind: str, operation: str) -> Failure:
     origin = Origin(test="a test", service="cache", category="benchmark", operation=operation)
     return Failure(origin=origin, kind=kind, reason="it cannot be read")
@@ -87,6 +97,8 @@ def judge(rule: Limit, *measurements: Measurement, expected: tuple[str, ...] = (
         (limit("throughput", 10.0, None), load(1, 10.0), PASSED),
         (limit("throughput", 10.0, None), load(1, 9.999), BROKEN),
         (limit("throughput", 10.0, None), load(1, None, errors={"OSError": 4}), BROKEN),
+        (limit("overhead", 3.0, "append"), overhead(3.0), PASSED),
+        (limit("overhead", 3.0, "append"), overhead(3.001), BROKEN),
         (limit("count", 50.0, None), load(50, 1.0), PASSED),
         (limit("count", 50.0, None), load(50, 1.0, errors={"OSError": 1}), BROKEN),
     ],
@@ -122,7 +134,7 @@ def test_too_few_samples_are_inconclusive(statistic: str, duration: float) -> No
 @pytest.mark.parametrize(
     ("expected", "word"), [(("cache",), MISSING), (("planning",), NOT_SELECTED), ((), NOT_SELECTED)]
 )
-@pytest.mark.parametrize("statistic", ["p95", "growth", "per operation", "throughput", "count"])
+@pytest.mark.parametrize("statistic", ["p95", "growth", "per operation", "throughput", "overhead", "count"])
 @pytest.mark.parametrize("measurements", [(), (latency([], "cache_get"), latency([0.0] * 99, "other"))])
 def test_nothing_measured_is_never_a_pass(
     measurements: tuple[Measurement, ...], statistic: str, expected: tuple[str, ...], word: str
@@ -134,10 +146,10 @@ def test_nothing_measured_is_never_a_pass(
     assert verdict.reason
 
 
-@pytest.mark.parametrize("statistic", ["p95", "growth", "per operation", "throughput", "count"])
+@pytest.mark.parametrize("statistic", ["p95", "growth", "per operation", "throughput", "overhead", "count"])
 def test_another_service_is_no_evidence(statistic: str) -> None:
     """A limit is judged on its own service's measurements only."""
-    own = [latency([0.0] * 99), memory(0.0), load(9, 9.0)]
+    own = [latency([0.0] * 99), memory(0.0), load(9, 9.0), overhead(1.0)]
 
     verdict = judge(limit(statistic, 1.0, None, service="planning"), *own, expected=("planning",))
 
@@ -215,6 +227,13 @@ def test_memory_is_judged_on_the_worst_reading() -> None:
     verdict = judge(limit("growth", 50.0, None), memory(49.0), memory(51.0, operation="plan"), memory(-70.0))
 
     assert (verdict.verdict, verdict.actual, verdict.where) == (BROKEN, 51.0, "plan")
+
+
+def test_the_largest_overhead_of_the_operation_decides() -> None:
+    """Of several tests that measured it the worst counts, and another operation's overhead does not."""
+    verdict = judge(limit("overhead", 3.0, "append"), overhead(2.0), overhead(2.5), overhead(9.0, "load_runner"))
+
+    assert (verdict.verdict, verdict.actual, verdict.samples) == (PASSED, 2.5, 2)
 
 
 def test_memory_per_operation_is_of_that_operation() -> None:

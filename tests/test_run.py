@@ -67,6 +67,20 @@ def test_custom_metrics_are_kept_whole() -> None:
     assert measurement.custom == added
 
 
+def test_an_overhead_is_a_measurement_of_its_own() -> None:
+    """A custom metric that is named an overhead can be judged and compared: the median of its values."""
+    profiler = PerformanceProfiler()
+    for ratio in (2.0, 9.0, 2.5):
+        profiler.add_custom_metric("hashing_overhead", ratio)
+    profiler.add_custom_metric("worded_overhead", "much")
+
+    overhead, process = from_profiler(profiler, ORIGIN, "a subject")
+
+    assert (overhead.kind, overhead.operation) == ("overhead", "hashing")
+    assert overhead.metrics == {"overhead": Metric(2.5, "1", "lower")}
+    assert set(process.custom) == {"hashing_overhead", "worded_overhead"}
+
+
 def test_the_process_figures_are_kept() -> None:
     """Between start and end, elapsed time, throughput, CPU and memory growth become metrics in seconds and bytes."""
     ticks = count()

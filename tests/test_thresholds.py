@@ -84,6 +84,8 @@ def test_dev_has_the_users_figures() -> None:
         ("orchestration", "flows_at_once_ops_per_sec"),
         ("integration", "whole_request_ms"),
         ("integration", "memory_limit_mb"),
+        ("suite", "record_operation_overhead"),
+        ("suite", "load_runner_overhead"),
     }
     assert len(settings.limits) == len(held)
 
@@ -93,6 +95,7 @@ def test_dev_has_the_users_figures() -> None:
     [
         ("cache_miss_ms", None),
         ("cache_at_once_ops_per_sec", None),
+        ("key_hashing_overhead", None),
         ("cache_gte_ms", "did you mean cache_get_ms?"),
         ("memory_limits_mb", "did you mean memory_limit_mb?"),
     ],
@@ -130,6 +133,7 @@ def test_each_profile_is_at_least_as_strict(looser: str, stricter: str) -> None:
         ("cache_get_ms", "0.25", [("cache_get", "p95", 0.00025)]),
         ("memory_limit_mb", "2", [(None, "growth", 2 * MIB)]),
         ("throughput_ops_per_sec", "1000", [(None, "throughput", 1000.0)]),
+        ("hashing_overhead", "2.5", [("hashing", "overhead", 2.5)]),
     ],
 )
 def test_a_limit_becomes_rules_in_si_units(name: str, written: str, rules: list[tuple[str | None, str, float]]) -> None:

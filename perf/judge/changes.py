@@ -28,6 +28,7 @@ HEADLINES = {
     "knee": ("highest_rate",),
     "memory": ("memory_per_operation",),
     "growth": ("peak_per_call",),
+    "overhead": ("overhead",),
 }
 """The figures of a measurement that are judged unless another is asked for."""
 

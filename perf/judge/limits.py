@@ -52,7 +52,13 @@ def judge_limits(
     known, "missing" when the test of its operation is among `failures` otherwise or its service was to be
     measured whole (`expected_services`), else "not selected": this run never meant to measure it.
     """
-    judges = {"growth": _memory, "per operation": _memory, "throughput": _throughput, "count": _count}
+    judges = {
+        "growth": _memory,
+        "per operation": _memory,
+        "throughput": _throughput,
+        "overhead": _overhead,
+        "count": _count,
+    }
     limits, verdicts = list(limits), []
     with_their_own = {(one.service, one.operation) for one in limits if one.statistic == "throughput" and one.operation}
     for limit in limits:
@@ -142,6 +148,16 @@ def _throughput(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdi
         samples=len(figures),
         where=f"{worst.operation}, {worst.concurrency} at once",
     )
+
+
+def _overhead(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:
+    """Judge the largest overhead of the operation that a test of the service recorded."""
+    figures = [
+        one.metrics["overhead"].value
+        for one in measurements
+        if one.kind == "overhead" and one.operation == limit.operation
+    ]
+    return _at_most(limit, max(figures), len(figures), "") if figures else None
 
 
 def _count(limit: Limit, measurements: Sequence[Measurement]) -> LimitVerdict | None:

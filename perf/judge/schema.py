@@ -46,7 +46,7 @@ KNOWN_LIMITS: dict[str, dict[str, str]] = {
 }
 """The limits of khive's services and the short variable of each; `PERF_<SERVICE>_<LIMIT>` in full works too."""
 
-_SUFFIXES = ("_ms", "_mb", "_ops_per_sec")
+_SUFFIXES = ("_ms", "_mb", "_ops_per_sec", "_overhead")
 _LARGEST = 1e12
 _A_SLIP = 0.85
 _PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9")

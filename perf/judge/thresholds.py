@@ -24,7 +24,7 @@ _ELSEWHERE = ("PERF_REDIS_URL", "PERF_MODEL_URL")  # read where a server is chos
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limit:
-    """One bound. `statistic` is "p95" and the like, "growth", "per operation", "throughput" or "count".
+    """One bound. `statistic` is "p95" and the like, "growth", "per operation", "throughput", "overhead" or "count".
 
     `bound` is seconds, bytes, operations per second or a bare number. `operation` is None where the whole
     service is meant.
@@ -185,6 +185,8 @@ def _rules(name: str, value: Any) -> tuple[str | None, dict[str, float]]:  # noq
     if name.endswith("_mb"):
         operation = name.removesuffix("_mb").removesuffix("_limit")
         return None if operation == "memory" else operation, {"growth": value * MIB}
+    if name.endswith("_overhead"):
+        return name.removesuffix("_overhead"), {"overhead": float(value)}
     return None, {"count": float(value)}
 
 

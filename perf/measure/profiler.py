@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_INFINITY = math.inf  # a name of the module's is found sooner than one of another's
+
 
 class Operation(NamedTuple):
     """One operation as it was recorded; `duration` in seconds."""
@@ -82,7 +84,7 @@ class PerformanceProfiler:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Record one operation that took `duration` seconds; ValueError if that is not a time."""
-        if not 0.0 <= duration < math.inf:
+        if not 0.0 <= duration < _INFINITY:
             raise ValueError(f"duration must be a finite number of seconds, 0 or more, not {duration!r}")
         self._operations.append((duration, success, operation_type, metadata))
         if self.debug:

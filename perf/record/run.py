@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ FORMAT = 1
 
 SECTION = "khive_performance"
 """The key of our part in a pytest-benchmark file."""
+
+_OVERHEAD = "_overhead"
 
 CATEGORIES = ("benchmark", "scalability", "memory", "stress")
 
@@ -51,7 +54,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is "latency" (one at a time, `samples` in seconds), "load" (`concurrency` at once), "open load" (arriving at
     a rate), "knee" (a rate that was raised in `steps` until something broke), "memory", "growth" (of memory, batch by
-    batch of calls) or "process" (the whole test, with its `custom` metrics). `subject` names what was really measured.
+    batch of calls), "overhead" (how many times as long as what it is compared with) or "process" (the whole test, with
+    its `custom` metrics). `subject` names what was really measured.
     `errors` counts failed operations by type, `error_samples` has the first of each; `notes` are the operations that
     carry metadata. Of a load `warnings` are what a reader must know before believing it, `series` its course over time:
     what was due, done and failed `at` each moment, and the response times of what was due, in seconds. `concurrency` is
@@ -121,18 +125,33 @@ def from_profiler(
 ) -> list[Measurement]:
     """Return all that a test recorded through the profiler; `subjects` has those of operation types with their own.
 
-    That is a latency measurement per operation type, and a "process" one with the figures between
-    `start_measurement` and `end_measurement` and every custom metric. Operations of load tests are left to
-    `from_load`: they ran beside others.
+    That is a latency measurement per operation type, an "overhead" one per custom metric whose name ends in that, and a
+    "process" one with the figures between `start_measurement` and `end_measurement` and every custom metric.
+    Operations of load tests are left to `from_load`: they ran beside others.
     """
     groups: dict[str, list[Operation]] = defaultdict(list)
     for operation in profiler.operations:
         if not (operation.metadata and LOAD in operation.metadata):
             groups[operation.operation_type].append(operation)
     measurements = [_latency(name, group, origin, subjects.get(name, subject)) for name, group in groups.items()]
+    measurements += [
+        _overhead(name, values, origin, subjects.get(name, subject))
+        for name, values in profiler.custom_metrics.items()
+        if name.endswith(_OVERHEAD) and all(isinstance(value, int | float) for value in values)
+    ]
     if profiler.started or profiler.custom_metrics:
         measurements.append(_process(profiler, origin, subject))
     return measurements
+
+
+def _overhead(name: str, ratios: Sequence[float], origin: Origin, subject: str) -> Measurement:
+    return Measurement(
+        origin=origin,
+        kind="overhead",
+        operation=name.removesuffix(_OVERHEAD),
+        subject=subject,
+        metrics={"overhead": Metric(median(ratios), "1", "lower")},
+    )
 
 
 def _latency(name: str, operations: Sequence[Operation], origin: Origin, subject: str) -> Measurement:

@@ -113,4 +113,6 @@ def actual(verdict: LimitVerdict) -> str:
 
 
 def _unit(limit: Limit) -> str:
-    return {"growth": "B", "per operation": "B", "throughput": "1/s", "count": "1"}.get(limit.statistic, "s")
+    return {"growth": "B", "per operation": "B", "throughput": "1/s", "overhead": "1", "count": "1"}.get(
+        limit.statistic, "s"
+    )
