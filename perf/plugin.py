@@ -319,7 +319,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus == pytest.ExitCode.TESTS_FAILED and all(one.kind != "failed" for one in collected.failures.values()):
         collected.failures[_UNREAD.origin.test] = _UNREAD
     outcome = conclude(measured, collected, _pytest_benchmark_document(config))
-    config.stash[_REPORT] = render(outcome.run, outcome.limits, outcome.verdict, outcome.leaks)
+    config.stash[_REPORT] = render(outcome.run, outcome.limits, outcome.verdict, outcome.leaks, outcome.scalings)
     config.stash[_VERDICT] = outcome.verdict
     session.exitstatus = outcome.verdict.exit_code
     if outcome.run.measurements or outcome.run.failures:

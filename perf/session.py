@@ -16,6 +16,7 @@ import pytest
 from perf.errors import MeasurementError
 from perf.judge.leaks import GrowthVerdict, judge_growth
 from perf.judge.limits import NO_TIMINGS, judge_limits
+from perf.judge.scaling import ScalingVerdict, judge_scaling
 from perf.judge.verdict import judge_run
 from perf.record.environment import fingerprint
 from perf.record.run import CATEGORIES, SECTION, Failure, LimitInForce, Measurement, Origin, Run, from_benchmarks
@@ -102,11 +103,12 @@ class Collected:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished session: its run, what its limits, its memory and the whole came to, and the document to save."""
+    """A finished session: its run, what limits, memory, scaling and the whole came to, the document to save."""
 
     run: Run
     limits: list[LimitVerdict]
     leaks: list[tuple[Measurement, GrowthVerdict]]
+    scalings: list[ScalingVerdict]
     verdict: RunVerdict
     document: dict[str, Any]
 
@@ -191,6 +193,7 @@ def conclude(session: PerformanceSession, collected: Collected, document: dict[s
         run=msgspec.structs.replace(run, measurements=measurements),
         limits=limits,
         leaks=[(one, judge_growth(one.growth)) for one in measurements if one.growth],
+        scalings=[] if session.untimed else judge_scaling(measurements),
         verdict=verdict,
         document=document | {SECTION: msgspec.to_builtins(run, enc_hook=repr)},
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from perf.judge.leaks import judge_growth
 from perf.judge.limits import BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED, PASSED, LimitVerdict
+from perf.judge.scaling import judge_scaling
 from perf.judge.thresholds import Limit
 from perf.judge.verdict import judge_run
 from perf.measure.growth import Growth, Site
@@ -179,7 +181,7 @@ def rendered(
     failures = failures or []
     run = msgspec.structs.replace(RUN, measurements=measurements, failures=failures)
     leaks = [(one, judge_growth(one.growth)) for one in measurements if one.growth]
-    return render(run, verdicts, judge_run(verdicts, failures), leaks)
+    return render(run, verdicts, judge_run(verdicts, failures), leaks, judge_scaling(measurements))
 
 
 def test_a_report_reads_as_agreed() -> None:
@@ -307,3 +309,20 @@ def test_each_verdict_on_memory_is_shown(changes: dict[str, Any], mark: str, sai
     assert row.split()[0] == mark
     assert said in report
     assert "plan.py:42" not in report
+
+
+@pytest.mark.parametrize(
+    ("curve", "at", "without"),
+    [
+        ({1: 10.0, 5: 10.0, 10: 10.0, 25: 10.0, 50: 10.0}, "1", "1"),
+        ({1: 10.0, 5: 50.0, 10: 100.0, 25: 250.0, 50: 500.0}, "scales to 50", "scales to 50"),
+        ({1: 10.0, 5: 50.0, 10: 100.0, 25: 250.0, 50: 60.0}, "14", "11 … 14 … scales to 50"),
+    ],
+    ids=["flat", "linear", "one step"],
+)
+def test_a_report_says_where_an_operation_stops_scaling(curve: dict[int, float], at: str, without: str) -> None:
+    """The place stands beside those that the steps without one of them give."""
+    report = rendered([], [load(tasks, throughput) for tasks, throughput in curve.items()])
+
+    table = report.partition("\nScaling\n")[2].splitlines()
+    assert re.split(r"  +", table[2])[:4] == ["cache", "cache_at_once", at, without]

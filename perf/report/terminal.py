@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perf.distribution import samples_needed
 from perf.record.environment import NAMED_PACKAGES
 from perf.report.leaks import leaks_table
+from perf.report.scaling import scaling_table
 from perf.report.tables import Table, as_text, limits_table
 from perf.units import format_quantity
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from perf.judge.leaks import GrowthVerdict
     from perf.judge.limits import LimitVerdict
+    from perf.judge.scaling import ScalingVerdict
     from perf.judge.verdict import RunVerdict
     from perf.record.run import Failure, Measurement, Run
 
@@ -32,12 +34,14 @@ def render(
     limits: Sequence[LimitVerdict],
     verdict: RunVerdict,
     leaks: Sequence[tuple[Measurement, GrowthVerdict]] = (),
+    scalings: Sequence[ScalingVerdict] = (),
 ) -> str:
     """Return the report of `run`, whose measurements include the pytest-benchmark ones."""
     parts = [
         render_environment(run),
         as_text(limits_table(limits, run.profile)),
-        _loads([one for one in run.measurements if one.kind == "load"]),
+        as_text(_loads([one for one in run.measurements if one.kind == "load"])),
+        as_text(scaling_table(scalings)),
         as_text(_open_loads([one for one in run.measurements if one.kind == "open load"])),
         as_text(_knees([one for one in run.measurements if one.kind == "knee"])),
         _errors(run.measurements),
@@ -90,7 +94,7 @@ def _khive(khive: dict[str, str | None] | None) -> str:
     return f"khive {khive['version']} ({khive['origin']}{commit})"
 
 
-def _loads(measurements: Sequence[Measurement]) -> str:
+def _loads(measurements: Sequence[Measurement]) -> Table:
     rows = [row for group in _by_operation(measurements) for row in _load_rows(group)]
     header = [
         "service",
@@ -109,7 +113,7 @@ def _loads(measurements: Sequence[Measurement]) -> str:
         "at once: tasks; in flight: the most operations under way at one moment, 1 where they never give way;\n"
         "throughput: operations done per second; the bar is its share of the best step; times of done operations"
     )
-    return as_text(Table(title="Load", header=header, rows=rows, legend=legend, notes=_warnings(measurements)))
+    return Table(title="Load", header=header, rows=rows, legend=legend, notes=_warnings(measurements))
 
 
 def _open_loads(measurements: Sequence[Measurement]) -> Table:
