@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,15 @@ import pytest
 from perf.services import cache as cache_service
 from perf.services import planning as planning_service
 from perf.services.artifacts import Artifacts
+from perf.services.instances import instance, opened
 from perf.services.integration import Services
 from perf.services.orchestration import Orchestration
 from perf.services.session import Sessions
+from perf.session import origin_of
+from perf.units import MILLISECOND
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from perf import LoadTestRunner, MemoryMonitor
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from perf.services.redis_server import RedisServer
 
 Measure = Callable[..., Awaitable[dict[str, Any]]]
+TASKS_PER_PROCESS = 5
 MeasureLeak = Callable[..., Awaitable["Growth"]]
 
 
@@ -125,5 +130,58 @@ def leak_of(memory_monitor: MemoryMonitor, performance_settings: Settings) -> Me
         growth = await memory_monitor.measure_growth_async(operation, seconds=seconds, **options)
         assert growth.peak > 0
         return growth
+
+    return run
+
+
+@pytest.fixture
+def knee_of(
+    load_test_runner: LoadTestRunner,
+    performance_thresholds: Mapping[str, Mapping[str, float]],
+    request: pytest.FixtureRequest,
+) -> Measure:
+    """Find the highest rate of an operation at which the service's limit of that name, in ms, and nearly all hold."""
+
+    async def run(
+        operation: Callable[[], Awaitable[object]],
+        start_rate: float,
+        limit: str,
+        **options: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:
+        await operation()
+        bound = performance_thresholds[origin_of(request.node).service][limit] * MILLISECOND
+        limits = {"p95_response_time": bound, "error_rate": 0.01}
+        knee = await load_test_runner.run_step_test(
+            operation, start_rate, limits, step_seconds=max(1.0, 10 * bound), **options
+        )
+        assert knee["highest_rate"] is not None, knee["broken"]
+        return knee
+
+    return run
+
+
+@pytest.fixture
+def in_processes(
+    load_test_runner: LoadTestRunner,
+    performance_settings: Settings,
+    khive_scratch: Path,
+    redis_service: RedisServer,
+) -> Measure:
+    """Run a service's operation in as many processes as the profile says, for its stress duration, on one Redis."""
+
+    async def run(service: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+        async with opened(service, khive_scratch, redis_service):
+            pass  # what the build does not offer is known before there are processes
+        latency = performance_settings.environment["model_latency_sec"].value
+        measure = performance_settings.measure
+        results = await load_test_runner.run_async_load_test(
+            partial(instance, service, khive_scratch, redis_service, latency),
+            TASKS_PER_PROCESS * measure["processes"].value,
+            duration_seconds=measure["stress_duration_sec"].value,
+            processes=measure["processes"].value,
+            **options,
+        )
+        assert results["success_rate"] > 0.95
+        return results
 
     return run

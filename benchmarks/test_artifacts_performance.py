@@ -190,6 +190,20 @@ async def test_registrations_at_once(at_once: Measure, artifacts: Artifacts) -> 
     assert await registered() == before + results["successful_operations"]
 
 
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_document_knee(knee_of: Measure, artifacts: Artifacts) -> None:
+    round_trip = round_trips(await artifacts.documents(), text_of(KIB))
+
+    await knee_of(round_trip, 500, "file_write_ms", measured=round_trip)
+
+
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_documents_in_processes(in_processes: Measure, artifacts: Artifacts) -> None:
+    await in_processes("artifacts", measured=round_trips(await artifacts.documents(), ""))
+
+
 @pytest.mark.memory
 async def test_document_memory(memory_of: Measure, artifacts: Artifacts) -> None:
     round_trip = round_trips(await artifacts.documents(), text_of(100 * KIB))

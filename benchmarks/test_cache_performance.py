@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from itertools import cycle
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,6 @@ import pytest
 from perf.services.cache import TTL_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from benchmarks.conftest import Measure, MeasureLeak
     from perf import LoadTestRunner, PerformanceProfiler
     from perf.judge.thresholds import Settings
@@ -151,23 +148,12 @@ async def timed_lookup(profiler: PerformanceProfiler, cache: PlanCache, key: str
     return found is not None
 
 
-def round_trips(cache: PlanCache, size: int) -> Callable[[], Awaitable[None]]:
-    """Return an operation that stores a result of `size` bytes and reads it back, under one of many keys in turn."""
-    response = cache.response(size)
-    keys = cycle(f"{cache.prefix}{number}" for number in range(DISTINCT_REQUESTS))
-
-    async def operation() -> None:
-        await cache.round_trip(next(keys), response)
-
-    return operation
-
-
 @pytest.mark.scalability
 async def test_cache_at_once(
     load_test_runner: LoadTestRunner, cache: PlanCache, performance_settings: Settings, concurrent_tasks: int
 ) -> None:
     results = await load_test_runner.run_async_load_test(
-        round_trips(cache, KIB),
+        cache.round_trips(KIB),
         concurrent_tasks=concurrent_tasks,
         operations_per_task=ceil(50 * performance_settings.measure["operations_per_step"].value / concurrent_tasks),
         measured=cache.round_trip,
@@ -176,21 +162,33 @@ async def test_cache_at_once(
     assert results["success_rate"] > 0.95
 
 
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_cache_knee(knee_of: Measure, cache: PlanCache) -> None:
+    await knee_of(cache.round_trips(KIB), 500, "cache_set_ms", measured=cache.round_trip)
+
+
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_caches_in_processes(in_processes: Measure, cache: PlanCache) -> None:
+    await in_processes("cache", measured=cache.round_trip)
+
+
 @pytest.mark.memory
 async def test_cache_memory(memory_of: Measure, cache: PlanCache) -> None:
-    await memory_of(round_trips(cache, 100 * KIB), measured=cache.round_trip)
+    await memory_of(cache.round_trips(100 * KIB), measured=cache.round_trip)
 
 
 @pytest.mark.memory
 async def test_cache_leak(leak_of: MeasureLeak, cache: PlanCache) -> None:
-    await leak_of(round_trips(cache, KIB), measured=cache.round_trip)
+    await leak_of(cache.round_trips(KIB), measured=cache.round_trip)
 
 
 @pytest.mark.stress
 @pytest.mark.slow
 async def test_cache_stress(load_test_runner: LoadTestRunner, cache: PlanCache, performance_settings: Settings) -> None:
     results = await load_test_runner.run_async_load_test(
-        round_trips(cache, KIB),
+        cache.round_trips(KIB),
         concurrent_tasks=performance_settings.measure["stress_workers"].value,
         duration_seconds=performance_settings.measure["stress_duration_sec"].value,
         measured=cache.round_trip,

@@ -57,6 +57,12 @@ async def test_requests_at_once(at_once: Measure, services: Services) -> None:
     await at_once(services.request, times=0.25, measured=services.measured)
 
 
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_requests_in_processes(in_processes: Measure, services: Services) -> None:
+    await in_processes("integration", measured=services.measured)
+
+
 class Contention:
     """Two operations, each from ten tasks: the first alone, then both at once."""
 

@@ -126,6 +126,18 @@ async def test_flows_at_once(at_once: Measure, orchestration: Orchestration) -> 
     await at_once(orchestration.checked_flow, measured=orchestration.flow)
 
 
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_branch_knee(knee_of: Measure, orchestration: Orchestration) -> None:
+    await knee_of(orchestration.checked_branch, 20, "simple_operation_ms", measured=orchestration.checked_branch)
+
+
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_branches_in_processes(in_processes: Measure, orchestration: Orchestration) -> None:
+    await in_processes("orchestration", measured=orchestration.checked_branch)
+
+
 @pytest.mark.memory
 @pytest.mark.slow
 async def test_flow_memory(memory_of: Measure, orchestration: Orchestration) -> None:

@@ -9,29 +9,12 @@ import pytest
 from perf.services.planning import COMPLEX_REQUEST, SIMPLE_REQUEST
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from benchmarks.conftest import Measure, MeasureLeak
     from perf.measure.awaitable import AwaitableBenchmark, SyncBenchmark
     from perf.services.planning import Planning
 
 REQUESTS = pytest.mark.parametrize("text", [SIMPLE_REQUEST, COMPLEX_REQUEST], ids=["simple", "complex"])
 MICROSECONDS = pytest.mark.benchmark(min_time=0.0005)
-
-
-class PlanningFailedError(Exception):
-    """khive answered with a response that is no plan."""
-
-
-def whole_plan(planning: Planning, text: str) -> Callable[[], Awaitable[None]]:
-    """Return an operation that plans `text` and raises when no plan comes of it."""
-    request = planning.plan_request(text)
-
-    async def plan() -> None:
-        if fault := planning.fault(await planning.plan(request)):
-            raise PlanningFailedError(fault)
-
-    return plan
 
 
 @pytest.mark.benchmark
@@ -101,22 +84,34 @@ async def test_complex_plan(async_benchmark: AwaitableBenchmark, planning: Plann
 @pytest.mark.scalability
 @pytest.mark.slow
 async def test_plans_at_once(at_once: Measure, planning: Planning) -> None:
-    await at_once(whole_plan(planning, SIMPLE_REQUEST), measured=planning.plan)
+    await at_once(planning.whole_plans(SIMPLE_REQUEST), measured=planning.plan)
+
+
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_plan_knee(knee_of: Measure, planning: Planning) -> None:
+    await knee_of(planning.whole_plans(SIMPLE_REQUEST), 5, "simple_plan_ms", measured=planning.plan)
+
+
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_plans_in_processes(in_processes: Measure, planning: Planning) -> None:
+    await in_processes("planning", measured=planning.plan)
 
 
 @pytest.mark.memory
 @pytest.mark.slow
 async def test_plan_memory(memory_of: Measure, planning: Planning) -> None:
-    await memory_of(whole_plan(planning, COMPLEX_REQUEST), measured=planning.plan)
+    await memory_of(planning.whole_plans(COMPLEX_REQUEST), measured=planning.plan)
 
 
 @pytest.mark.memory
 @pytest.mark.slow
 async def test_plan_leak(leak_of: MeasureLeak, planning: Planning) -> None:
-    await leak_of(whole_plan(planning, SIMPLE_REQUEST), measured=planning.plan)
+    await leak_of(planning.whole_plans(SIMPLE_REQUEST), measured=planning.plan)
 
 
 @pytest.mark.stress
 @pytest.mark.slow
 async def test_plan_stress(under_stress: Measure, planning: Planning) -> None:
-    await under_stress(whole_plan(planning, SIMPLE_REQUEST), measured=planning.plan)
+    await under_stress(planning.whole_plans(SIMPLE_REQUEST), measured=planning.plan)

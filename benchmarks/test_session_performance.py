@@ -148,6 +148,18 @@ async def test_session_requests_at_once(at_once: Measure, sessions: Sessions) ->
     await at_once(sessions.inits())
 
 
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_session_knee(knee_of: Measure, sessions: Sessions) -> None:
+    await knee_of(sessions.create, 100, "session_create_ms", measured=sessions.create)
+
+
+@pytest.mark.scalability
+@pytest.mark.slow
+async def test_sessions_in_processes(in_processes: Measure, sessions: Sessions) -> None:
+    await in_processes("session", measured=sessions.round_trip)
+
+
 @pytest.mark.memory
 async def test_session_memory(memory_of: Measure, sessions: Sessions) -> None:
     """What each session takes while all of them are kept, so many that what is free already cannot hold them."""

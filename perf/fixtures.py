@@ -16,7 +16,7 @@ from perf.record.run import from_benchmarks, from_growth, from_knee, from_load, 
 from perf.services import endpoint, redis_server
 from perf.services.build import subject_of
 from perf.services.lionagi import forget_logs
-from perf.services.repository import PROGRAMS, furnish
+from perf.services.repository import furnish, variables
 from perf.services.scratch import scratch_folder
 from perf.session import LOCKSTEP, PROGRESS, SESSION, origin_of, performance_session
 
@@ -152,13 +152,9 @@ def khive_repository(performance_settings: Settings) -> Iterator[Path]:
 @pytest.fixture
 def khive_scratch(monkeypatch: pytest.MonkeyPatch, khive_repository: Path, model_endpoint: Endpoint) -> Path:
     """The scratch folder, which the test stands in, with the variables khive needs set."""
-    for name, value in model_endpoint.environment.items():
+    for name, value in (model_endpoint.environment | variables(khive_repository, os.environ)).items():
         monkeypatch.setenv(name, value)
     for name in [name for name in os.environ if name.startswith("GIT_")]:  # a hook's, which name another repository
         monkeypatch.delenv(name)
-    monkeypatch.setenv("KHIVE_CC_REPO_LOCAL", str(khive_repository))
-    # lionagi imports matplotlib, which would list this machine's fonts in a folder of the user's.
-    monkeypatch.setenv("MPLCONFIGDIR", str(khive_repository / ".matplotlib"))
-    monkeypatch.setenv("PATH", str(khive_repository / PROGRAMS), prepend=os.pathsep)
     monkeypatch.chdir(khive_repository)
     return khive_repository

@@ -466,16 +466,45 @@ async def test_a_step_test_finds_the_highest_rate() -> None:
     assert runner.knees == [knee]
 
 
-async def test_a_step_test_whose_first_step_breaks_has_no_rate() -> None:
-    """Nothing is made up where even the first rate is too much."""
+async def test_a_step_test_that_begins_above_the_highest_rate_goes_down_to_it() -> None:
+    """A first rate that is too much is halved until one holds."""
+    slots = asyncio.Semaphore(1)
+
+    async def one_at_once() -> None:
+        async with slots:
+            await asyncio.sleep(0.01)
+
+    knee = await LoadTestRunner().run_step_test(one_at_once, 800, {"p95_response_time": 0.1}, step_seconds=0.5)
+
+    assert 30 <= knee["highest_rate"] <= 125
+    assert knee["steps"][-1]["rate"] == 800
+
+
+async def test_a_step_test_of_which_no_step_holds_has_no_rate() -> None:
+    """Nothing is made up where even a small part of the first rate is too much."""
 
     async def failing() -> None:
         raise OSError
 
-    knee = await LoadTestRunner().run_step_test(failing, 100, {"error_rate": 0.1}, step_seconds=0.3)
+    knee = await LoadTestRunner().run_step_test(failing, 1000, {"error_rate": 0.1}, step_seconds=0.1)
 
     assert knee["highest_rate"] is None
     assert knee["broken"].startswith("error_rate 1 > 0.1")
+    assert min(step["rate"] for step in knee["steps"]) > 10
+
+
+async def test_a_step_that_is_disturbed_once_is_tried_again() -> None:
+    """What breaks a limit in the first go of a step alone does not decide it."""
+    calls = count()
+
+    async def fail_at_first() -> None:
+        if next(calls) < 15:
+            raise OSError
+
+    knee = await LoadTestRunner().run_step_test(fail_at_first, 200, {"error_rate": 0.1}, step_seconds=0.2)
+
+    assert knee["highest_rate"] >= 200
+    assert [bool(step["broken"]) for step in knee["steps"] if step["rate"] == 200] == [True, False]
 
 
 @pytest.mark.parametrize(

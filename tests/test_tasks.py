@@ -29,6 +29,7 @@ concurrency = [1, 5]
 operations_per_step = 40
 memory_operations = 50
 memory_seconds = 2
+processes = 2
 stress_workers = 100
 stress_duration_sec = 2
 [defaults.environment]

@@ -91,6 +91,7 @@ SECTIONS: dict[str, dict[str, Kind]] = {
         "operations_per_step": _COUNT,
         "memory_operations": _COUNT,
         "memory_seconds": _SECONDS,
+        "processes": _COUNT,
         "stress_workers": _COUNT,
         "stress_duration_sec": _SECONDS,
     },

@@ -28,9 +28,6 @@ LOAD = "perf.measure.load"
 GRACE_SECONDS = 30.0
 """How long after its last arrival an open load waits for what is still under way."""
 
-_NARROWINGS = 3
-_FASTEST = 1e6
-
 
 class LoadTestRunner:
     """Runs an awaitable operation under load and reports what came of it.
@@ -146,32 +143,35 @@ class LoadTestRunner:
     ) -> dict[str, Any]:
         """Raise the rate of an open load until a limit breaks, and return the highest rate that held all `limits`.
 
-        Each step of `step_seconds` doubles the rate; from the first that breaks a limit (one of `abort_on_fail`, or
-        that the rate itself was not reached) the range is halved three times, so `highest_rate` is within a tenth. It
-        is None where the first step breaks; `broken` says what broke above it, "" where nothing did.
+        Each step of `step_seconds` doubles the rate, or halves it while none has held; then the range between is halved
+        three times, so `highest_rate` is within a tenth. A step fails when a limit breaks (one of `abort_on_fail`), or
+        the rate itself is not sent, twice in a row: a moment's disturbance decides nothing. A step should last ten
+        times as long as the limit on the response time, for a queue to grow beyond it. `highest_rate` is None where
+        nothing held; `broken` says what broke above it, "" where nothing did.
         """
         check_limits(limits)
-        held, fails, broken, rate = None, math.inf, "", start_rate
-        steps: list[dict[str, Any]] = []
         tell = Telling(self._progress, self._clock)
-        for _ in range(round(math.log2(_FASTEST)) + _NARROWINGS):
+        held, fails, broken, rate = 0.0, math.inf, "", start_rate
+        steps: list[dict[str, Any]] = []
+        while rate <= _FASTEST and fails > held * _NEAR and rate * _SLOWEST >= start_rate:
             tell(f"at {rate:.4g} operations a second")
             load = OpenLoad(rate=_rate(rate, 0.0, None), seconds=step_seconds, grace=step_seconds, limits=dict(limits))
-            figures = sum_up(await load.run(operation, clock=self._clock))
-            reason = _why_not_held(figures, limits)
-            steps.append({name: figures[name] for name in _STEP_FIGURES} | {"rate": rate, "broken": reason})
+            for _ in range(2):
+                figures = sum_up(await load.run(operation, clock=self._clock))
+                reason = _why_not_held(figures, limits)
+                steps.append({name: figures[name] for name in _STEP_FIGURES} | {"rate": rate, "broken": reason})
+                if not reason:
+                    break
             if reason:
                 fails, broken = rate, reason
             else:
                 held = rate
-            if held is None or rate >= _FASTEST or (fails < math.inf and fails / held < 2 ** (1.5 / 2**_NARROWINGS)):
-                break
-            rate = math.sqrt(held * fails) if fails < math.inf else 2 * rate
+            rate = math.sqrt(held * fails) if held and fails < math.inf else 2 * held or fails / 2
         knee = {
             "operation_type": operation_type,
             "measured": measured or operation,
             "limits": dict(limits),
-            "highest_rate": held,
+            "highest_rate": held or None,
             "broken": broken,
             "steps": sorted(steps, key=lambda step: step["rate"]),
         }
@@ -209,6 +209,10 @@ class LoadTestRunner:
 
 
 _STEP_FIGURES = ("throughput", "p50_response_time", "p95_response_time", "p99_response_time", ERROR_RATE)
+_FASTEST = 1e6
+_SLOWEST = 2**6  # times slower than the first step: then nothing holds
+_NEAR = 2 ** (1.5 / 2**3)  # the range of a doubling, halved three times
+_BEHIND = 0.95
 
 
 def _told(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,8 +223,11 @@ def _why_not_held(figures: Mapping[str, Any], limits: Mapping[str, float]) -> st
     """Return why a step does not count as held: a limit, or that the rate was never sent or never done."""
     if reason := figures["aborted"] or broken_limit(limits, figures):
         return str(reason)
-    missed = [text for text in figures["warnings"] if "sent" in text or "waiting was over" in text]
-    return missed[0] if missed else ""
+    if unfinished := figures["unfinished_operations"]:
+        return f"{unfinished} operations had not ended as long again after the step"
+    if figures["rate"] < _BEHIND * figures["planned_rate"]:
+        return f"only {figures['rate']:.4g}/s were sent"
+    return ""
 
 
 def _rate(arrival_rate: float | tuple[float, float], ramp_up: float, duration: float | None) -> ArrivalRate:

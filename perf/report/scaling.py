@@ -34,8 +34,8 @@ def scaling_table(verdicts: Sequence[ScalingVerdict]) -> Table:
         ],
         legend=(
             "stops scaling: from so many tasks at once on twice as many bring less than a tenth more, by the\n"
-            "universal scalability law fitted to the steps, and to all but one; alone: what one task does; contention:\n"
-            "the share done one at a time; coherency: what tasks cost each other; off by: how far steps lie from the law"
+            "universal scalability law fitted to the steps, and to all but one; alone: what one task does;\n"
+            "contention: the share done one at a time; coherency: what tasks cost each other; off by: how far steps are"
         ),
     )  # fmt: skip
 

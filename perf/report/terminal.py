@@ -154,12 +154,12 @@ def _knees(measurements: Sequence[Measurement]) -> Table:
             ]
             for one in measurements
         ],
-        legend="operations per second, doubled until a limit broke and then narrowed to within a tenth",
+        legend="operations per second, doubled until a limit broke twice in a row, then narrowed to within a tenth",
     )
 
 
 def _p95_at(one: Measurement, rate: float) -> str:
-    held = [step["p95_response_time"] for step in one.steps if step["rate"] == rate]
+    held = [step["p95_response_time"] for step in one.steps if step["rate"] == rate and not step["broken"]]
     return format_quantity(held[0], "s") if held and held[0] is not None else "-"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property, partial
 from importlib import metadata
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ _PATH = f"khive's PlannerResponse as JSON through redis.asyncio (redis-py {metad
 # More than the tasks of any profile's load. CacheService's own default is 10, and a call that finds no connection free
 # it drops without a word: of 50 results set at once it keeps 10. A deployment raises it by KHIVE_REDIS_MAX_CONNECTIONS.
 _CONNECTIONS = 128
+_KEYS = 200
 
 
 class WrongValueError(Exception):
@@ -92,6 +94,16 @@ class PlanCache:
         Raises NotOfferedError where the build has no cache service.
         """
         return offered(*_SERVICE)[0]  # type: ignore[no-any-return]
+
+    def round_trips(self, summary_bytes: int) -> Callable[[], Awaitable[None]]:
+        """Return an operation that stores a result and reads it back, under one of many keys in turn."""
+        response = self.response(summary_bytes)
+        keys = cycle(f"{self.prefix}{number}" for number in range(_KEYS))
+
+        async def operation() -> None:
+            await self.round_trip(next(keys), response)
+
+        return operation
 
     async def _there_and_back(self, key: str, response: Any) -> None:  # noqa: ANN401
         """Store a planning result and read it back; WrongValueError when it is not the same.

@@ -30,6 +30,10 @@ class IncompletePlanError(Exception):
     """khive planned on without a part it asked the model for, and called the plan a success."""
 
 
+class PlanningFailedError(Exception):
+    """khive answered with a response that is no plan."""
+
+
 class _Planning:
     """A planner of the installed build, with what its benchmarks call.
 
@@ -50,9 +54,23 @@ class _Planning:
     def new_cost_tracker(self) -> Callable[[], Any]:
         return _named("khive.services.plan.cost_tracker", "CostTracker")  # type: ignore[no-any-return]
 
+    @cached_property
+    def plan(self) -> Callable[[Any], Awaitable[Any]]:
+        raise NotImplementedError
+
     def plan_request(self, text: str) -> Any:  # noqa: ANN401 - khive's own type
         """Return `text` as `plan` takes it."""
         return _named("khive.services.plan", "PlannerRequest")(task_description=text)
+
+    def whole_plans(self, text: str) -> Callable[[], Awaitable[None]]:
+        """Return an operation that plans `text`; PlanningFailedError when no whole plan comes of it."""
+        request = self.plan_request(text)
+
+        async def whole_plan() -> None:
+            if fault := self.fault(await self.plan(request)):
+                raise PlanningFailedError(fault)
+
+        return whole_plan
 
     def fault(self, response: Any) -> str | None:  # noqa: ANN401 - khive's own type
         """Return what is wrong with a plan, None when it is whole.

@@ -8,9 +8,13 @@ import shutil
 import subprocess
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perf.errors import ServiceUnavailableError
 from perf.services import claude, git
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PROGRAMS = "bin"
 """The folder of the stand-ins; it belongs first on PATH before lionagi is imported, which looks for `claude` once."""
@@ -52,6 +56,16 @@ def furnish(folder: Path, latency_seconds: float = 0.0) -> None:
     begin = ["init", "--quiet", "--initial-branch", BRANCH]
     for command in (begin, ["add", "README.md"], [*_IDENTITY, "commit", "--quiet", "-m", "Begin"]):
         subprocess.run(["git", *command], cwd=folder, env=_plain_git(), check=True)  # noqa: S603, S607 - on PATH
+
+
+def variables(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which khive, when it is imported, finds the repository in `folder` and its programs."""
+    return {
+        "KHIVE_CC_REPO_LOCAL": str(folder),
+        # lionagi imports matplotlib, which would list this machine's fonts in a folder of the user's.
+        "MPLCONFIGDIR": str(folder / ".matplotlib"),
+        "PATH": f"{folder / PROGRAMS}{os.pathsep}{environ.get('PATH', os.defpath)}",
+    }
 
 
 def _plain_git() -> dict[str, str]:

@@ -105,6 +105,58 @@ def test_concurrency_steps_from_1_to_50(dev: dict[str, Any]) -> None:
         assert all(figures <= set(step) for step in steps.values())
 
 
+def test_the_highest_rate_of_each_service_is_found(saved: dict[str, dict[str, Any]]) -> None:
+    """Each of the five services has a rate that held, and a step above it that did not, with what broke there."""
+    for document in saved.values():
+        knees = [one for one in document["khive_performance"]["measurements"] if one["kind"] == "knee"]
+
+        assert {one["origin"]["service"] for one in knees} == set(SERVICES) - {"integration"}
+        for knee in knees:
+            highest = knee["metrics"]["highest_rate"]["value"]
+            held = [step["rate"] for step in knee["steps"] if not step["broken"]]
+            broken = [step["rate"] for step in knee["steps"] if step["broken"]]
+            assert max(held) == highest < max(broken)
+            assert knee["warnings"]
+
+
+def test_each_service_is_measured_in_several_processes(saved: dict[str, dict[str, Any]]) -> None:
+    """Two instances of each service, and of all together, work at once, and nearly nothing fails."""
+    for document in saved.values():
+        loads = [
+            one
+            for one in document["khive_performance"]["measurements"]
+            if one["operation"].endswith("_in_processes") and one["kind"] == "load"
+        ]
+
+        assert sorted(one["origin"]["service"] for one in loads) == sorted(SERVICES)
+        assert all(one["metrics"]["success_rate"]["value"] > 0.95 for one in loads)
+        assert all(one["metrics"]["max_in_flight"]["value"] >= 2 for one in loads)
+
+
+def test_each_service_is_asked_for_leaks(main_job: subprocess.CompletedProcess[str], dev: dict[str, Any]) -> None:
+    """Each service's memory is read after batches of calls; what khive is known to leak is found, with its lines."""
+    growths = {
+        one["origin"]["service"]: one["growth"]
+        for one in dev["khive_performance"]["measurements"]
+        if one["kind"] == "growth"
+    }
+
+    assert set(growths) == set(SERVICES)
+    assert all(len(growth["uss"]) == 24 and growth["peak"] > 0 for growth in growths.values())
+    assert main_job.stdout.count("✗   orchestration  flow_leak") == 3
+    assert "✗ orchestration flow_leak: lionagi/protocols/" in main_job.stdout
+
+
+def test_a_report_says_where_services_stop_scaling(main_job: subprocess.CompletedProcess[str]) -> None:
+    """Each service has a line for the operations whose steps of concurrency were measured."""
+    tables = main_job.stdout.split("\nScaling\n")[1:]
+
+    assert len(tables) == 3
+    for table in tables:
+        lines = table.partition("stops scaling: ")[0].splitlines()
+        assert {line.split()[0] for line in lines[2:]} == set(SERVICES)
+
+
 def test_stress_runs_100_workers_and_reports_the_error_rate(saved: dict[str, dict[str, Any]]) -> None:
     """Each stress test has 100 workers and a measured error rate."""
     for document in saved.values():
