@@ -29,6 +29,7 @@ def _no_garbage_collector() -> Iterator[None]:
 
 
 @pytest.mark.benchmark
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_garbage_collector")
 def test_record_operation(performance_profiler: PerformanceProfiler) -> None:
     """Recording an operation, beside appending the same tuple to a list."""
@@ -63,6 +64,7 @@ def time_of_recording() -> float:
 
 
 @pytest.mark.benchmark
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_garbage_collector")
 async def test_load_runner(performance_profiler: PerformanceProfiler) -> None:
     """An empty operation under load, beside a bare loop of as many tasks that times it."""

@@ -23,8 +23,9 @@ from perf.judge.ab import (
     why_void,
 )
 from perf.judge.changes import Change
-from perf.record.ab import BLOCKS, BROKEN, FAILED, Compared, Pair, PairedRun, Sentinels, Side, Unpaired
+from perf.record.ab import BLOCKS, BROKEN, FAILED, Compared, Pair, PairedRun, Sentinels, Side, Unpaired, turn_figures
 from perf.record.ab_store import all_paired, load_paired, save_paired
+from perf.record.run import Measurement, Metric, Origin
 from perf.record.summary import Operation
 
 if TYPE_CHECKING:
@@ -281,3 +282,28 @@ def test_without_a_comparison_it_is_said(tmp_path: Path) -> None:
 def test_the_format_of_saved_comparisons_is_kept() -> None:
     """A comparison is JSON with its format version first; what is not known later is refused by that."""
     assert msgspec.json.encode(a_run()).startswith(b'{"format":1,')
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "better"),
+    [
+        ("load", "throughput", "higher"),
+        ("open load", "p95_response_time", "lower"),
+        ("knee", "highest_rate", "higher"),
+        ("overhead", "overhead", "lower"),
+    ],
+)
+def test_a_whole_turn_gives_one_figure_of_each_load(kind: str, metric: str, better: str) -> None:
+    """Of all that a load measured its one figure is compared between builds, and memory has none."""
+    metrics = {metric: Metric(2.0, "1", better), "another": Metric(9.0, "1", "higher")}
+    measurement = Measurement(
+        origin=Origin(test="a test", service="cache", category="scalability", operation="cache"),
+        kind=kind,
+        operation="cache_load",
+        subject="a subject",
+        metrics=metrics,
+    )
+
+    (figure,) = turn_figures([measurement, msgspec.structs.replace(measurement, kind="memory")])
+
+    assert (figure.operation.name, figure.metric, figure.better, figure.value) == ("cache_load", metric, better, 2.0)

@@ -141,14 +141,17 @@ class TurnFigure(msgspec.Struct, frozen=True, kw_only=True):
     value: float
 
 
+_TURNED = {"load": "throughput", "open load": "p95_response_time", "knee": "highest_rate", "overhead": "overhead"}
+
+
 def turn_figures(measurements: Iterable[Measurement]) -> Iterator[TurnFigure]:
-    """Yield what a test recorded by itself: the throughput of each load, the median of each operation's times."""
+    """Yield what a test recorded by itself: one figure of each load, the median of each operation's times."""
     for one in measurements:
-        if one.kind == "load" and "throughput" in one.metrics:
-            found = one.metrics["throughput"]
+        metric = _TURNED.get(one.kind, "")
+        if found := one.metrics.get(metric):
             yield TurnFigure(
                 operation=_operation(one, one.operation),
-                metric="throughput",
+                metric=metric,
                 unit=found.unit,
                 better=found.better,
                 value=found.value,
