@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from perf import LoadTestRunner
 from perf.judge.leaks import judge_growth
 from perf.judge.limits import BROKEN, INCONCLUSIVE, MISSING, NOT_SELECTED, PASSED, LimitVerdict
 from perf.judge.scaling import judge_scaling
 from perf.judge.thresholds import Limit
 from perf.judge.verdict import judge_run
 from perf.measure.growth import Growth, Site
-from perf.record.run import Failure, Measurement, Metric, Origin, Run
+from perf.record.run import Failure, Measurement, Metric, Origin, Run, from_load
 from perf.report.terminal import render, render_environment
 
 GOLDEN = Path(__file__).parent / "golden" / "terminal.txt"
@@ -326,3 +329,19 @@ def test_a_report_says_where_an_operation_stops_scaling(curve: dict[int, float],
 
     table = report.partition("\nScaling\n")[2].splitlines()
     assert re.split(r"  +", table[2])[:4] == ["cache", "cache_at_once", at, without]
+
+
+async def test_a_stall_can_be_seen_in_the_course_of_a_load() -> None:
+    """The longest response times are drawn over time: a service that stands still at the end rises there alone."""
+    begin = time.perf_counter()
+
+    async def stalls_at_the_end() -> None:
+        await asyncio.sleep(0.25 if time.perf_counter() - begin > 0.8 else 0.001)
+
+    result = await LoadTestRunner().run_open_load_test(stalls_at_the_end, 50, 1.0)
+
+    report = rendered([], [from_load(result, origin("cache", "lookups", "stress"), "a subject")])
+    (row,) = [line for line in report.splitlines() if line.startswith("cache ") and "50 /s" in line]
+    (course,) = re.findall("[▁▂▃▄▅▆▇█]{6,}", row)
+    assert "█" in course[-5:]
+    assert set(course[:5]) <= {"▁", "▂"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import defaultdict
 from itertools import groupby
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perf.distribution import samples_needed
 from perf.record.environment import NAMED_PACKAGES
+from perf.report.history import sparkline
 from perf.report.leaks import leaks_table
 from perf.report.scaling import scaling_table
 from perf.report.tables import Table, as_text, limits_table
@@ -117,12 +119,12 @@ def _loads(measurements: Sequence[Measurement]) -> Table:
 
 
 def _open_loads(measurements: Sequence[Measurement]) -> Table:
-    header = ["service", "operation", "planned", "sent", "done", "p50", "p95", "p99", "p99.9", "in service", "late",
-              "loop lag", "failed"]  # fmt: skip
+    header = ["service", "operation", "planned", "sent", "done", "p50", "p95", "p99", "p99.9", "over time",
+              "in service", "late", "loop lag", "failed"]  # fmt: skip
     rows = [
         [
             one.origin.service, one.operation, *_shown(one, "planned_rate", "rate", "throughput"),
-            *_figures(one, "p50", "p95", "p99"), *(_figures(one, "p99_9") if _enough(one) else ["-"]),
+            *_figures(one, "p50", "p95", "p99"), *(_figures(one, "p99_9") if _enough(one) else ["-"]), _course(one),
             *_shown(one, "p99_service_time", "p99_lateness", "p99_loop_lag"), _failed(one),
         ]
         for one in measurements
@@ -133,11 +135,21 @@ def _open_loads(measurements: Sequence[Measurement]) -> Table:
         rows=rows,
         legend=(
             "planned, sent, done: operations per second; p50 … p99.9: response times from the intended start, so that\n"
-            "a queue counts; in service: p99 from the start; late, loop lag: p99 of how late operations were\n"
-            "started, and of how late timers fired"
+            "a queue counts; over time: the longest of them, moment by moment; in service: p99 from the start; late,\n"
+            "loop lag: p99 of how late operations were started, and of how late timers fired"
         ),
         notes=_warnings(measurements),
     )
+
+
+def _course(one: Measurement) -> str:
+    """Draw the longest response time of each moment of a load; a space where nothing that succeeded was due."""
+    size = math.ceil(len(one.series) / _BAR_WIDTH) or 1
+    parts = [one.series[start : start + size] for start in range(0, len(one.series), size)]
+    longest = [max((moment["max"] for moment in part if moment["max"] is not None), default=None) for part in parts]
+    known = [value for value in longest if value is not None]
+    drawn = iter(sparkline(known) if known else "")
+    return "".join(" " if value is None else next(drawn) for value in longest)
 
 
 def _knees(measurements: Sequence[Measurement]) -> Table:
