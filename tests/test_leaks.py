@@ -22,12 +22,18 @@ KIB, MIB = 1024.0, 1024.0**2
 BATCH = np.arange(1, BATCHES + 1)
 
 
-def growth(own: Iterable[float], traced: Iterable[float] = (0.0,) * TRACED_BATCHES, **opened: dict[str, int]) -> Growth:
+def growth(
+    own: Iterable[float],
+    traced: Iterable[float] = (0.0,) * TRACED_BATCHES,
+    blocks_per_call: float = 0.0,
+    **opened: dict[str, int],
+) -> Growth:
     return Growth(
         calls=CALLS,
         rss=[],
         uss=[int(size) for size in own],
         traced=[int(size) for size in traced],
+        blocks=[round(number * blocks_per_call * CALLS) for number in range(1, TRACED_BATCHES + 1)],
         peak=0.0,
         sites=[],
         pauses=(0, 0.0, 0.0, 0.0),
@@ -118,6 +124,14 @@ def test_either_memory_can_leak_and_both_must_be_stable(own: int, traced: int, w
     assert (verdict.verdict, verdict.by.memory) == (word, memory)
 
 
+@pytest.mark.parametrize(("blocks", "word"), [(0.0, "inconclusive"), (0.1, "inconclusive"), (1.0, "leaking")])
+def test_a_leak_that_fills_free_room_shows_in_blocks(blocks: float, word: str) -> None:
+    """Where a process takes nothing more from the system a leak has a block a call more, a replacement has not."""
+    traced_batches = np.arange(1, TRACED_BATCHES + 1) * 3000.0 * CALLS
+
+    assert judge_growth(growth([0] * BATCHES, traced_batches, blocks)).verdict == word
+
+
 def test_a_slope_is_in_bytes_a_call() -> None:
     """The slope of exact readings is exact, and so are its bounds."""
     by = judge_growth(growth(1234.0 * CALLS * BATCH)).by
@@ -158,7 +172,7 @@ def test_resident_memory_judges_where_the_systems_tells_no_more() -> None:
     """Without the process's own memory all that is resident decides, under its name."""
     rss = [int(1000 * CALLS * number) for number in BATCH]
     without = Growth(
-        calls=CALLS, rss=rss, uss=[], traced=[0] * TRACED_BATCHES, peak=0.0, sites=[],
+        calls=CALLS, rss=rss, uss=[], traced=[0] * TRACED_BATCHES, blocks=[0] * TRACED_BATCHES, peak=0.0, sites=[],
         pauses=(0, 0.0, 0.0, 0.0), before={}, after={},
     )  # fmt: skip
 

@@ -170,7 +170,7 @@ def test_memory_is_recorded_in_bytes() -> None:
 def test_growth_is_recorded_whole_and_in_bytes_a_call() -> None:
     """All readings are kept, and what a call keeps and needs are metrics that runs can be compared by."""
     growth = Growth(
-        calls=50, rss=[10, 20], uss=[5, 15], traced=[500, 1000], peak=2048.0, sites=[],
+        calls=50, rss=[10, 20], uss=[5, 15], traced=[500, 1000], blocks=[5, 10], peak=2048.0, sites=[],
         pauses=(1, 0.1, 0.1, 0.5), before={}, after={},
     )  # fmt: skip
 

@@ -103,6 +103,7 @@ LEAK = Growth(
     rss=[1000 * number for number in range(24)],
     uss=[102_400 * number for number in range(24)],
     traced=[100 * 1024 * number for number in range(1, 13)],
+    blocks=[0] * 12,
     peak=4096.0,
     sites=[Site("/venv/lib/python3.11/site-packages/khive/services/plan.py", 42, 1024.0, 2.0)],
     pauses=(3, 0.006, 0.004, 0.03),

@@ -24,6 +24,7 @@ TOLERANCE = 100.0
 _PARTS = 4
 _LAST = 6
 _ALIKE = 0.8
+_A_BLOCK = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +60,15 @@ def judge_growth(growth: Growth, *, tolerance: float = TOLERANCE, confidence: fl
     """Return whether the calls leak more than `tolerance` bytes each.
 
     The process's own memory (USS; all that is resident where the system does not tell it) shows what C code leaks too,
-    the traced one what Python code does, to the byte. One that leaks is a leak; stable takes both. But what is traced
-    must show in the whole: a trace does not see that calls free what was allocated before it began.
+    the traced one what Python code does, to the byte. One that leaks is a leak; stable takes both. But a trace does not
+    see that calls free what was allocated before it began: so a leak of Python's must show in the whole process too, or
+    in the number of all of Python's small blocks.
     """
     name, sizes = ("own memory", growth.uss) if growth.uss else ("resident memory", growth.rss)
     own = _judged(name, sizes, growth.calls, tolerance, confidence)
     traced = _judged(PYTHON, growth.traced, growth.calls, tolerance, confidence)
-    if traced.verdict == LEAKING and own.per_call < traced.per_call / 2:
+    shown = own.per_call >= traced.per_call / 2 or _rate(growth.blocks, growth.calls) >= _A_BLOCK
+    if traced.verdict == LEAKING and not shown:
         why = f"{PYTHON} grows, {name} does not as much: calls replace what there was, or fill free room"
         traced = replace(traced, verdict=INCONCLUSIVE, why=why)
     slopes = (traced, own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import time
 import tracemalloc
 from collections import Counter
@@ -50,16 +51,17 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
 
     `rss` and `uss` (resident, and of it what no other process shares; empty where the system does not tell) are of the
     first pass. `traced` is what Python's allocations keep, after batches of a second pass, against what they kept
-    before the first; `peak` is the most that one call needed above that for a moment, a median. `sites` are the lines
-    that kept more in both halves of that pass, the most first. `pauses` are the garbage collector's during the calls:
-    how many, their sum and the longest in seconds, and their share of the time. `before` and `after` count what is
-    open: files, sockets, threads, asyncio tasks.
+    before the first, `blocks` how many small blocks, traced or not; `peak` is the most that one call needed above that
+    for a moment, a median. `sites` are the lines that kept more in both halves of that pass, the most first. `pauses`
+    are the garbage collector's during the calls: how many, their sum and the longest in seconds, and their share of the
+    time. `before` and `after` count what is open: files, sockets, threads, asyncio tasks.
     """
 
     calls: int
     rss: list[int]
     uss: list[int]
     traced: list[int]
+    blocks: list[int]
     peak: float
     sites: list[Site]
     pauses: tuple[int, float, float, float]
@@ -106,12 +108,13 @@ def batches_of_calls(
         if hasattr(memory, "uss"):
             uss.append(memory.uss)
         tell(_how_far(number + 1))
-    traced, peak, sites = yield from _traced(calls, tell)
+    traced, blocks, peak, sites = yield from _traced(calls, tell)
     return Growth(
         calls=calls,
         rss=rss,
         uss=uss,
         traced=traced,
+        blocks=blocks,
         peak=peak,
         sites=sites,
         pauses=(pauses.count, pauses.total, pauses.longest, pauses.total / spent if spent else 0.0),
@@ -143,12 +146,13 @@ def _settled() -> Any:  # noqa: ANN401 - psutil's, another on each system
         return process.memory_info()
 
 
-def _traced(calls: int, tell: Telling) -> Generator[int, None, tuple[list[int], float, list[Site]]]:
-    """Give batches under tracemalloc; return what was kept after each, the peak of one call, and the sites.
+def _traced(calls: int, tell: Telling) -> Generator[int, None, tuple[list[int], list[int], float, list[Site]]]:
+    """Give batches under tracemalloc; return what was kept after each, the peak of a call, and the sites.
 
     What is kept is added up over the calls alone, so that what is noted in between, here or anywhere, is no part of it.
     """
-    kept, traced, peaks, allocations = 0, [], [], []
+    kept = kept_blocks = 0
+    traced, blocks, peaks, allocations = [], [], [], []
     with _tracing():
         yield calls
         for number in range(TRACED_BATCHES):
@@ -156,19 +160,20 @@ def _traced(calls: int, tell: Telling) -> Generator[int, None, tuple[list[int], 
                 allocations.append(_allocations())
             gc.collect()
             tracemalloc.reset_peak()
-            before, _ = tracemalloc.get_traced_memory()
+            before, blocks_before = tracemalloc.get_traced_memory()[0], sys.getallocatedblocks()
             yield 1
             _, peak = tracemalloc.get_traced_memory()
             if calls > 1:
                 yield calls - 1
             gc.collect()
-            after, _ = tracemalloc.get_traced_memory()
-            kept += after - before
+            kept_blocks += sys.getallocatedblocks() - blocks_before
+            kept += tracemalloc.get_traced_memory()[0] - before
             traced.append(kept)
+            blocks.append(kept_blocks)
             peaks.append(peak - before)
             tell(_how_far(BATCHES + number + 1))
         allocations.append(_allocations())
-    return traced, median(peaks), _grown(allocations, calls * TRACED_BATCHES)
+    return traced, blocks, median(peaks), _grown(allocations, calls * TRACED_BATCHES)
 
 
 @contextmanager

@@ -126,6 +126,20 @@ def test_garbage_in_cycles_is_no_leak() -> None:
     assert verdict.verdict == "stable"
 
 
+def test_a_leak_into_free_room_is_found() -> None:
+    """A leak that finds room enough in memory that was freed before takes nothing from the system, and is a leak."""
+    room = [{str(number): "kept"} for number in range(300_000)]
+    del room[::2]  # every other one, so that nothing can be given back
+    kept: list[dict[str, str]] = []
+
+    verdict = judge_growth(
+        MemoryMonitor().measure_growth(lambda: kept.append({str(len(kept)): "kept"}), seconds=SECONDS)
+    )
+
+    assert [slope.verdict for slope in verdict.slopes] == ["leaking", "stable"]
+    assert verdict.verdict == "leaking"
+
+
 def test_the_peak_is_of_one_call() -> None:
     """100 kB that a call needs for a moment are its peak, and nothing that it keeps."""
     growth = MemoryMonitor().measure_growth(lambda: len(bytearray(100 * KB)), seconds=SECONDS)
