@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def _progress(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Tell a person at the terminal how far a long test is."""
+    performance_session(request.config)
     line = request.config.stash[PROGRESS]
     return lambda text: line.draw(f"{request.node.name} {text}")
 

@@ -493,6 +493,17 @@ async def test_a_step_test_of_which_no_step_holds_has_no_rate() -> None:
     assert min(step["rate"] for step in knee["steps"]) > 10
 
 
+@pytest.mark.parametrize("rate", [0, -1.0, math.nan, math.inf, 1e7])
+async def test_a_step_test_from_no_rate_is_refused(rate: float) -> None:
+    """Where no step could begin it is said, and nothing is sent."""
+    gauge = Gauge()
+
+    with pytest.raises(MeasurementError, match="start_rate must be above 0"):
+        await LoadTestRunner().run_step_test(gauge, rate, {"error_rate": 0.1})
+
+    assert gauge.most == 0
+
+
 async def test_a_step_that_is_disturbed_once_is_tried_again() -> None:
     """What breaks a limit in the first go of a step alone does not decide it."""
     calls = count()

@@ -309,7 +309,7 @@ def test_each_verdict_on_memory_is_shown(changes: dict[str, Any], mark: str, sai
 
     report = rendered([], [msgspec.structs.replace(measurement, growth=growth)])
 
-    (row,) = [line for line in report.splitlines() if line.endswith(" 2400")]
+    (row,) = [line for line in report.splitlines() if " 2400 " in line and "after 2400" not in line]
     assert row.split()[0] == mark
     assert said in report
     assert "plan.py:42" not in report

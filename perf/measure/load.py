@@ -150,19 +150,15 @@ class LoadTestRunner:
         nothing held; `broken` says what broke above it, "" where nothing did.
         """
         check_limits(limits)
+        if not 0 < start_rate <= _FASTEST:
+            raise MeasurementError(f"start_rate must be above 0 and at most {_FASTEST:g} a second, not {start_rate!r}")
         tell = Telling(self._progress, self._clock)
         held, fails, broken, rate = 0.0, math.inf, "", start_rate
         steps: list[dict[str, Any]] = []
         while rate <= _FASTEST and fails > held * _NEAR and rate * _SLOWEST >= start_rate:
             tell(f"at {rate:.4g} operations a second")
-            load = OpenLoad(rate=_rate(rate, 0.0, None), seconds=step_seconds, grace=step_seconds, limits=dict(limits))
-            for _ in range(2):
-                figures = sum_up(await load.run(operation, clock=self._clock))
-                reason = _why_not_held(figures, limits)
-                steps.append({name: figures[name] for name in _STEP_FIGURES} | {"rate": rate, "broken": reason})
-                if not reason:
-                    break
-            if reason:
+            steps += await self._step(operation, rate, limits, step_seconds)
+            if reason := steps[-1]["broken"]:
                 fails, broken = rate, reason
             else:
                 held = rate
@@ -177,6 +173,18 @@ class LoadTestRunner:
         }
         self.knees.append(knee)
         return knee
+
+    async def _step(
+        self, operation: Operation, rate: float, limits: Mapping[str, float], seconds: float
+    ) -> list[dict[str, Any]]:
+        """Return the figures of one go at a rate, or of two where the first did not hold."""
+        goes: list[dict[str, Any]] = []
+        while len(goes) < _GOES and (not goes or goes[-1]["broken"]):
+            load = OpenLoad(rate=_rate(rate, 0.0, None), seconds=seconds, grace=seconds, limits=dict(limits))
+            figures = sum_up(await load.run(operation, clock=self._clock))
+            reason = _why_not_held(figures, limits)
+            goes.append({name: figures[name] for name in _STEP_FIGURES} | {"rate": rate, "broken": reason})
+        return goes
 
     async def _run(
         self,
@@ -209,6 +217,7 @@ class LoadTestRunner:
 
 
 _STEP_FIGURES = ("throughput", "p50_response_time", "p95_response_time", "p99_response_time", ERROR_RATE)
+_GOES = 2
 _FASTEST = 1e6
 _SLOWEST = 2**6  # times slower than the first step: then nothing holds
 _NEAR = 2 ** (1.5 / 2**3)  # the range of a doubling, halved three times

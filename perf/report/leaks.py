@@ -12,7 +12,7 @@ from perf.units import format_quantity
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from perf.judge.leaks import GrowthVerdict
+    from perf.judge.leaks import GrowthVerdict, Slope
     from perf.record.run import Measurement
 
 _MARKS = {STABLE: "✓", LEAKING: "✗", INCONCLUSIVE: "?"}
@@ -23,11 +23,11 @@ def leaks_table(judged: Sequence[tuple[Measurement, GrowthVerdict]]) -> Table:
     """Return one line for each operation whose growth was measured, and under them where leaks come from."""
     return Table(
         title="Memory per call",
-        header=["", "service", "operation", "verdict", "keeps", "interval", "of", "peak", "gc pauses", "longest",
-                "share", "calls"],
+        header=["", "service", "operation", "verdict", "Python keeps", "interval", "process keeps", "interval", "peak",
+                "calls", "gc pauses", "total", "longest", "share"],
         rows=[_row(one, verdict) for one, verdict in judged],
         legend=(
-            "keeps: what stays of each call, and where that lies with 99% confidence, of Python's allocations or of\n"
+            "keeps: what stays of each call, and where that lies with 99% confidence, of what Python allocates and of\n"
             "all the process's own memory; peak: what one call needs for a moment; share: of the time, in gc pauses"
         ),
         notes=[note for one, verdict in judged for note in _notes(one, verdict)],
@@ -35,22 +35,28 @@ def leaks_table(judged: Sequence[tuple[Measurement, GrowthVerdict]]) -> Table:
 
 
 def _row(one: Measurement, verdict: GrowthVerdict) -> list[object]:
-    growth, by = one.growth, verdict.by
+    growth = one.growth
     assert growth is not None  # noqa: S101 - only what has one is judged
-    count, _, longest, share = growth.pauses
+    count, total, longest, share = growth.pauses
     return [
         _MARKS[verdict.verdict],
         one.origin.service,
         one.operation,
         verdict.verdict,
-        format_quantity(by.per_call, "B"),
-        f"{format_quantity(by.low, 'B')} … {format_quantity(by.high, 'B')}",
-        by.memory,
+        *(text for slope in verdict.slopes for text in _keeps(slope)),
         format_quantity(growth.peak, "B"),
+        growth.calls * len(growth.rss),
         count,
+        format_quantity(total, "s"),
         format_quantity(longest, "s"),
         format_quantity(100 * share, "%"),
-        growth.calls * len(growth.rss),
+    ]
+
+
+def _keeps(slope: Slope) -> list[str]:
+    return [
+        format_quantity(slope.per_call, "B"),
+        f"{format_quantity(slope.low, 'B')} … {format_quantity(slope.high, 'B')}",
     ]
 
 

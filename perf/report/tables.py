@@ -23,7 +23,8 @@ MARKS = {PASSED: "✓", BROKEN: "✗", INCONCLUSIVE: "?", MISSING: "?", NOT_SELE
 _RIGHT = {
     "actual", "n", "at once", "in flight", "throughput", "p50", "p95", "p99", "failed", "calls", "growth",
     "planned", "sent", "done", "p99.9", "in service", "late", "loop lag", "rate", "p95 there",
-    "alone", "contention", "coherency", "off by", "keeps", "peak", "gc pauses", "longest", "share",
+    "alone", "contention", "coherency", "off by", "Python keeps", "process keeps", "peak", "gc pauses", "total",
+    "longest", "share",
     "kept per call", "freed by gc", "gc pause", "value", "old", "new", "change", "sees", "geometric mean", "runs",
 }  # fmt: skip
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
