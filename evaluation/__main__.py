@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation import builds, histories, pairs, suites
+from evaluation import builds, histories, leaks, pairs, suites
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ def main() -> None:
     if data is None:
         place = f"{asked.data} is not there" if asked.data else "--data was not given"
         print(f"Real data skipped: {place}. Simulated data only.")
-    for source in (pairs, histories, suites):
+    for source in (pairs, histories, suites, leaks):
         try:
             _show(source.tables(data, quick=asked.quick), markdown=asked.markdown)
         except FileNotFoundError as error:

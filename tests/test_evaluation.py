@@ -58,6 +58,6 @@ def test_the_document_has_every_table() -> None:
     """Each table that the evaluation prints is in the document, with its number of trials."""
     titles = re.findall(r"^### (.*)$", DOCUMENT, flags=re.MULTILINE)
 
-    assert len(titles) == 10
+    assert len(titles) == 12
     assert "400 trials each" in DOCUMENT
     assert "2000 windows" in DOCUMENT

@@ -5,76 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 
+from evaluation.leaks import BATCH, CALLS, KIB, LEAKS, MIB, NO_LEAKS, fills, growth, noise
 from perf import judge_growth
-from perf.measure.growth import BATCHES, TRACED_BATCHES, Growth
+from perf.measure.growth import BATCHES, TRACED_BATCHES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from evaluation.leaks import Draw
 
-    Draw = Callable[[np.random.Generator], np.ndarray]
-
-CALLS = 1000
 TRIALS = 200
-KIB, MIB = 1024.0, 1024.0**2
-BATCH = np.arange(1, BATCHES + 1)
-
-
-def growth(
-    own: Iterable[float],
-    traced: Iterable[float] = (0.0,) * TRACED_BATCHES,
-    blocks_per_call: float = 0.0,
-    **opened: dict[str, int],
-) -> Growth:
-    return Growth(
-        calls=CALLS,
-        rss=[],
-        uss=[int(size) for size in own],
-        traced=[int(size) for size in traced],
-        blocks=[round(number * blocks_per_call * CALLS) for number in range(1, TRACED_BATCHES + 1)],
-        peak=0.0,
-        sites=[],
-        pauses=(0, 0.0, 0.0, 0.0),
-        before=opened.get("before", {}),
-        after=opened.get("after", {}),
-    )
 
 
 def verdicts(draw: Draw) -> Counter[str]:
     random = np.random.default_rng(20261125)
     return Counter(judge_growth(growth(draw(random))).verdict for _ in range(TRIALS))
-
-
-def noise(random: np.random.Generator, size: float) -> np.ndarray:
-    return random.normal(0.0, size, BATCHES)
-
-
-def fills(batches: float, size: float = 50 * MIB) -> np.ndarray:
-    return size * (1.0 - np.exp(-BATCH / batches))
-
-
-NO_LEAKS: dict[str, Draw] = {
-    "nothing": lambda _: 0.0 * BATCH,
-    "noise": lambda random: noise(random, 10 * MIB),
-    "wandering": lambda random: np.cumsum(noise(random, 100 * KIB)),
-    "a step": lambda random: 30 * MIB * (random.integers(0, BATCHES) < BATCH),
-    "an allocator's arenas": lambda random: np.cumsum((random.random(BATCHES) < 0.1) * 4 * MIB),
-    "filled at once": lambda random: fills(2) + noise(random, 50 * KIB),
-    "filled soon": lambda random: fills(5) + noise(random, 50 * KIB),
-    "filling": lambda random: fills(10) + noise(random, MIB),
-    "filling to the end": lambda random: fills(20) + noise(random, 50 * KIB),
-    "full in the middle": lambda random: MIB * np.minimum(BATCH, 12) + noise(random, 50 * KIB),
-    "full near the end": lambda random: MIB * np.minimum(BATCH, 20) + noise(random, 50 * KIB),
-}
-LEAKS: dict[str, Draw] = {
-    "steady": lambda _: 1000.0 * CALLS * BATCH,
-    "in noise": lambda random: 1000.0 * CALLS * BATCH + noise(random, 200 * KIB),
-    "while wandering": lambda random: 1000.0 * CALLS * BATCH + np.cumsum(noise(random, 200 * KIB)),
-    "after a warm-up": lambda random: 1000.0 * CALLS * BATCH + fills(1, 5 * MIB) + noise(random, 50 * KIB),
-    "small": lambda random: 200.0 * CALLS * BATCH + noise(random, 40 * KIB),
-}
 
 
 @pytest.mark.parametrize("name", NO_LEAKS)
@@ -92,7 +39,7 @@ def test_leaks_are_found(name: str) -> None:
     assert found["stable"] == 0
 
 
-@pytest.mark.parametrize("name", ["nothing", "filled at once"])
+@pytest.mark.parametrize("name", ["nothing", "two thirds full after 2"])
 def test_what_levels_off_early_is_stable(name: str) -> None:
     """What is level, or filled within the first batches, is stable nearly always."""
     assert verdicts(NO_LEAKS[name])["stable"] >= 0.95 * TRIALS
@@ -100,7 +47,7 @@ def test_what_levels_off_early_is_stable(name: str) -> None:
 
 def test_noise_is_not_called_stable() -> None:
     """Where chance hides a leak of the tolerance, the verdict is inconclusive and says what could not be seen."""
-    verdict = judge_growth(growth(NO_LEAKS["noise"](np.random.default_rng(3))))
+    verdict = judge_growth(growth(NO_LEAKS["noise of 10 MiB"](np.random.default_rng(3))))
 
     assert verdict.verdict == "inconclusive"
     assert "differs by chance too much to see a leak of less than" in verdict.by.why
@@ -129,7 +76,11 @@ def test_a_leak_that_fills_free_room_shows_in_blocks(blocks: float, word: str) -
     """Where a process takes nothing more from the system a leak has a block a call more, a replacement has not."""
     traced_batches = np.arange(1, TRACED_BATCHES + 1) * 3000.0 * CALLS
 
-    assert judge_growth(growth([0] * BATCHES, traced_batches, blocks)).verdict == word
+    small = [round(number * blocks * CALLS) for number in range(1, TRACED_BATCHES + 1)]
+
+    memory = msgspec.structs.replace(growth([0] * BATCHES, traced_batches), blocks=small)
+
+    assert judge_growth(memory).verdict == word
 
 
 def test_a_slope_is_in_bytes_a_call() -> None:
@@ -171,10 +122,7 @@ def test_the_tolerance_is_the_callers() -> None:
 def test_resident_memory_judges_where_the_systems_tells_no_more() -> None:
     """Without the process's own memory all that is resident decides, under its name."""
     rss = [int(1000 * CALLS * number) for number in BATCH]
-    without = Growth(
-        calls=CALLS, rss=rss, uss=[], traced=[0] * TRACED_BATCHES, blocks=[0] * TRACED_BATCHES, peak=0.0, sites=[],
-        pauses=(0, 0.0, 0.0, 0.0), before={}, after={},
-    )  # fmt: skip
+    without = msgspec.structs.replace(growth([]), rss=rss)
 
     by = judge_growth(without).by
 
@@ -183,10 +131,8 @@ def test_resident_memory_judges_where_the_systems_tells_no_more() -> None:
 
 def test_what_was_left_open_is_named() -> None:
     """What is more afterwards is named with how much more; what is less, or as much, is not."""
-    verdict = judge_growth(
-        growth(
-            [0] * BATCHES, before={"files": 3, "tasks": 1, "threads": 2}, after={"files": 7, "tasks": 1, "threads": 1}
-        )
-    )
+    before, after = {"files": 3, "tasks": 1, "threads": 2}, {"files": 7, "tasks": 1, "threads": 1}
+
+    verdict = judge_growth(msgspec.structs.replace(growth([0] * BATCHES), before=before, after=after))
 
     assert verdict.opened == {"files": 4}
