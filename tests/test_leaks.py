@@ -83,6 +83,18 @@ def test_a_leak_that_fills_free_room_shows_in_blocks(blocks: float, word: str) -
     assert judge_growth(memory).verdict == word
 
 
+def test_while_pythons_memory_still_fills_nothing_is_called_a_leak() -> None:
+    """The whole process was read before what was traced, and may have been filling too."""
+    filling = 500.0 * CALLS * TRACED_BATCHES * (1 - np.exp(-np.arange(1, TRACED_BATCHES + 1) / 6))
+
+    verdict = judge_growth(growth(1000.0 * CALLS * BATCH, filling))
+
+    assert verdict.verdict == "inconclusive"
+    assert {slope.why for slope in verdict.slopes} == {
+        "Python memory still fills: later calls keep less than earlier ones"
+    }
+
+
 def test_a_slope_is_in_bytes_a_call() -> None:
     """The slope of exact readings is exact, and so are its bounds."""
     by = judge_growth(growth(1234.0 * CALLS * BATCH)).by

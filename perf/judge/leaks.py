@@ -31,7 +31,8 @@ _A_BLOCK = 0.5
 class Slope:
     """How many bytes each call of one kind of memory keeps, and between which bounds that lies.
 
-    `warm_up` batches were left out, in which memory grew faster than later; `why` says why there is no plain verdict.
+    `warm_up` batches were left out, in which memory grew faster than later; `fills` is whether that goes on to the end;
+    `why` says why there is no plain verdict.
     """
 
     memory: str
@@ -40,6 +41,7 @@ class Slope:
     low: float
     high: float
     warm_up: int = 0
+    fills: bool = False
     why: str = ""
 
 
@@ -71,6 +73,8 @@ def judge_growth(growth: Growth, *, tolerance: float = TOLERANCE, confidence: fl
     if traced.verdict == LEAKING and not shown:
         why = f"{PYTHON} grows, {name} does not as much: calls replace what there was, or fill free room"
         traced = replace(traced, verdict=INCONCLUSIVE, why=why)
+    if traced.fills and own.verdict == LEAKING:  # read before, when it was filling faster, and by pages
+        own = replace(own, verdict=INCONCLUSIVE, why=traced.why)
     slopes = (traced, own)
     verdict = next((word for word in (LEAKING, INCONCLUSIVE) if any(one.verdict == word for one in slopes)), STABLE)
     opened = {name: count - growth.before.get(name, 0) for name, count in growth.after.items()}
@@ -91,18 +95,28 @@ def _judged(memory: str, sizes: Sequence[int], calls: int, tolerance: float, con
     warm_up, alike = _warm_up(sizes, calls, tolerance)
     rest = sizes[warm_up:]
     per_call, low, high = _slope(rest, calls, confidence)
+    fills = not alike or _rate(rest[-len(sizes) // _LAST :], calls) < per_call / 2
     verdict, why = INCONCLUSIVE, ""
     if high <= tolerance:
         verdict = STABLE
     elif low <= tolerance:
         why = f"{memory} differs by chance too much to see a leak of less than {max(high, -low):.3g} B a call"
-    elif not alike or _rate(rest[-len(sizes) // _LAST :], calls) < per_call / 2:
+    elif fills:
         why = f"{memory} still fills: later calls keep less than earlier ones"
     elif min(_rate(part, calls) for part in _parts(rest)) <= tolerance:
         why = f"{memory} grows in steps, not with every call"
     else:
         verdict = LEAKING
-    return Slope(memory=memory, verdict=verdict, per_call=per_call, low=low, high=high, warm_up=warm_up, why=why)
+    return Slope(
+        memory=memory,
+        verdict=verdict,
+        per_call=per_call,
+        low=low,
+        high=high,
+        warm_up=warm_up,
+        fills=fills and verdict == INCONCLUSIVE,
+        why=why,
+    )
 
 
 def _warm_up(sizes: Sequence[int], calls: int, tolerance: float) -> tuple[int, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perf.judge.leaks import INCONCLUSIVE, LEAKING, PYTHON, STABLE
+from perf.judge.leaks import INCONCLUSIVE, LEAKING, STABLE
 from perf.measure.profiles import short_path
 from perf.report.tables import Table
 from perf.units import format_quantity
@@ -65,7 +65,8 @@ def _notes(one: Measurement, verdict: GrowthVerdict) -> Iterator[str]:
     assert growth is not None  # noqa: S101 - only what has one is judged
     if verdict.by.why:
         yield f"? {name}: {verdict.by.why}"
-    if verdict.verdict == LEAKING and verdict.by.memory != PYTHON:
+    traced, _ = verdict.slopes
+    if verdict.verdict == LEAKING and traced.verdict == STABLE:
         yield f"✗ {name}: no line of Python's; it is memory that C code asked for by itself"
     elif verdict.verdict == LEAKING:
         for site in growth.sites[:_SITES]:
