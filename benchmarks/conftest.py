@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perf.errors import MeasurementError
 from perf.services import cache as cache_service
 from perf.services import planning as planning_service
 from perf.services.artifacts import Artifacts
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 Measure = Callable[..., Awaitable[dict[str, Any]]]
 TASKS_PER_PROCESS = 5
+SHORTEST_STEP, LONGEST_STEP = 1.0, 10.0  # seconds
 MeasureLeak = Callable[..., Awaitable["Growth"]]
 
 
@@ -149,12 +151,14 @@ def knee_of(
         **options: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
         await operation()
-        bound = performance_thresholds[origin_of(request.node).service][limit] * MILLISECOND
+        service = origin_of(request.node).service
+        if limit not in performance_thresholds.get(service, {}):
+            raise MeasurementError(f"thresholds.toml has no {service}.{limit}, which says when a rate is too high")
+        bound = performance_thresholds[service][limit] * MILLISECOND
+        seconds = min(max(SHORTEST_STEP, 10 * bound), LONGEST_STEP)
         limits = {"p95_response_time": bound, "error_rate": 0.01}
-        knee = await load_test_runner.run_step_test(
-            operation, start_rate, limits, step_seconds=max(1.0, 10 * bound), **options
-        )
-        assert knee["highest_rate"] is not None, knee["broken"]
+        knee = await load_test_runner.run_step_test(operation, start_rate, limits, step_seconds=seconds, **options)
+        assert min(step["error_rate"] for step in knee["steps"]) < 0.1
         return knee
 
     return run
