@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
-    from multiprocessing.synchronize import Barrier, Event
+    from multiprocessing.synchronize import Event
 
     from perf.measure.load_models import Load, Opening, Operation
 
 _SECONDS_TO_OPEN = 120.0
 _SECONDS_TO_END = 5.0
-_BROKEN_BY_ANOTHER = "another process could not begin"
 
 
 async def run_in_processes(operation: Operation | Opening, parts: Sequence[Load]) -> list[LoadRecord]:
@@ -40,16 +39,16 @@ async def run_in_processes(operation: Operation | Opening, parts: Sequence[Load]
     """
     _check_sendable(operation)
     context = multiprocessing.get_context("spawn")
-    barrier, stop = context.Barrier(len(parts)), context.Event()
+    stop = context.Event()
     workers: list[tuple[SpawnProcess, Connection]] = []
     try:
         for part in parts:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, barrier, stop, operation, part), daemon=True)
+            process = context.Process(target=_serve, args=(theirs, stop, operation, part), daemon=True)
             process.start()
             theirs.close()
             workers.append((process, ours))
-        return await asyncio.to_thread(_collect, workers, barrier)
+        return await asyncio.to_thread(_collect, workers)
     finally:
         _end(process for process, _ in workers)
 
@@ -63,22 +62,27 @@ def _check_sendable(operation: Operation | Opening) -> None:
         ) from None
 
 
-def _collect(workers: Sequence[tuple[SpawnProcess, Connection]], barrier: Barrier) -> list[LoadRecord]:
-    records, reasons = [], []
+def _collect(workers: Sequence[tuple[SpawnProcess, Connection]]) -> list[LoadRecord]:
+    """Wait until all processes are ready, let them begin at once, and return their records."""
+    _hear(workers, _SECONDS_TO_OPEN)
+    for _, connection in workers:
+        connection.send("begin")
+    return [msgspec.msgpack.decode(record, type=LoadRecord) for record in _hear(workers, None)]
+
+
+def _hear(workers: Sequence[tuple[SpawnProcess, Connection]], seconds: float | None) -> list[bytes]:
+    """Return what each process says next; MeasurementError when one cannot go on, dies, or says nothing in time."""
+    said = []
     for number, (process, connection) in enumerate(workers, 1):
         try:
-            record, reason = connection.recv()
+            word, reason = connection.recv() if connection.poll(seconds) else (None, f"was not ready in {seconds:g} s")
         except EOFError:
-            barrier.abort()
             process.join(_SECONDS_TO_END)
-            record, reason = None, f"died with exit code {process.exitcode}"
-        if record is None:
-            reasons.append(f"process {number} of {len(workers)} {reason}")
-        else:
-            records.append(msgspec.msgpack.decode(record, type=LoadRecord))
-    if reasons:
-        raise MeasurementError(next((one for one in reasons if _BROKEN_BY_ANOTHER not in one), reasons[0]))
-    return records
+            word, reason = None, f"died with exit code {process.exitcode}"
+        if word is None:
+            raise MeasurementError(f"process {number} of {len(workers)} {reason}")
+        said.append(word)
+    return said
 
 
 def _end(processes: Iterable[SpawnProcess]) -> None:
@@ -90,17 +94,14 @@ def _end(processes: Iterable[SpawnProcess]) -> None:
             process.join()
 
 
-def _serve(connection: Connection, barrier: Barrier, stop: Event, operation: Operation | Opening, part: Load) -> None:
+def _serve(connection: Connection, stop: Event, operation: Operation | Opening, part: Load) -> None:
     """Be one of the processes: run a part and send its record, or why there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        record = asyncio.run(_part(operation, part, barrier, stop))
+        record = asyncio.run(_part(connection, stop, operation, part))
         connection.send((msgspec.msgpack.encode(record), ""))
-    except threading.BrokenBarrierError:
-        connection.send((None, _BROKEN_BY_ANOTHER))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to know
-        barrier.abort()
         connection.send((None, f"could not begin: {error!r}"))
 
 
@@ -111,9 +112,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-async def _part(operation: Operation | Opening, part: Load, barrier: Barrier, stop: Event) -> LoadRecord:
+async def _part(connection: Connection, stop: Event, operation: Operation | Opening, part: Load) -> LoadRecord:
     async with _opened(operation) as opened:
-        await asyncio.to_thread(barrier.wait, _SECONDS_TO_OPEN)
+        connection.send((b"ready", ""))
+        await asyncio.to_thread(connection.recv)
         record = await part.run(opened, stopped=stop.is_set)
         if record.aborted:
             stop.set()

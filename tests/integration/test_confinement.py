@@ -104,7 +104,7 @@ def confined(folder: Path, test: str | None = None) -> Confined:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--benchmark-min-rounds=1", "-q"]
     alone = [*ALONE, str(count)] if can_be_alone() else []
     done = subprocess.run(
-        [*alone, *command], cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=300
+        [*alone, *command], cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=900
     )
     return Confined(
         done.returncode,
