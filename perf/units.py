@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 MILLISECOND = 1e-3
-MIB = 1024.0 * 1024.0
+KIB = 1024.0
+MIB = KIB * KIB
 
 _SCALES: dict[str, tuple[tuple[float, str], ...]] = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),

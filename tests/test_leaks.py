@@ -95,6 +95,17 @@ def test_while_pythons_memory_still_fills_nothing_is_called_a_leak() -> None:
     }
 
 
+@pytest.mark.parametrize(("calls", "word"), [(1, "inconclusive"), (3, "inconclusive"), (20, "leaking")])
+def test_a_leak_takes_calls_enough_to_tell_it_from_a_cache(calls: int, word: str) -> None:
+    """3 kB a call of a few calls may be caches that fill, of some hundreds they are a leak."""
+    sizes = 3000.0 * calls * BATCH
+
+    verdict = judge_growth(msgspec.structs.replace(growth(sizes, sizes[:TRACED_BATCHES]), calls=calls))
+
+    assert verdict.verdict == word
+    assert ("as caches do" in verdict.by.why) is (word == "inconclusive")
+
+
 def test_a_slope_is_in_bytes_a_call() -> None:
     """The slope of exact readings is exact, and so are its bounds."""
     by = judge_growth(growth(1234.0 * CALLS * BATCH)).by

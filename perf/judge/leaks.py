@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from perf.units import KIB
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,6 +22,9 @@ PYTHON = "Python memory"
 
 TOLERANCE = 100.0
 """Bytes a call that are no leak: less than any object with something in it."""
+
+LEAST = 256.0 * KIB
+"""Bytes in all that are no leak yet: caches of one entry a call take as much before they are full."""
 
 _PARTS = 4
 _LAST = 6
@@ -90,7 +95,8 @@ def _judged(memory: str, sizes: Sequence[int], calls: int, tolerance: float, con
     """Judge one series of sizes, `calls` apart.
 
     A leak grows by more than the tolerance with confidence, by itself in each part of the time (one step, as of an
-    allocator that takes a new piece of memory, does not), and to the end as it began (what fills up does not).
+    allocator that takes a new piece of memory, does not), to the end as it began (what fills up does not), and by more
+    in all than caches hold.
     """
     warm_up, alike = _warm_up(sizes, calls, tolerance)
     rest = sizes[warm_up:]
@@ -105,6 +111,8 @@ def _judged(memory: str, sizes: Sequence[int], calls: int, tolerance: float, con
         why = f"{memory} still fills: later calls keep less than earlier ones"
     elif min(_rate(part, calls) for part in _parts(rest)) <= tolerance:
         why = f"{memory} grows in steps, not with every call"
+    elif (grown := per_call * calls * (len(rest) - 1)) < LEAST:
+        why = f"{memory} grew by {grown / KIB:.3g} KiB in all, as caches do that fill: it takes more calls to tell"
     else:
         verdict = LEAKING
     return Slope(
