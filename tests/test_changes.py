@@ -210,3 +210,23 @@ def test_a_run_spends_only_what_its_own_operations_are_looked_at() -> None:
     falls = that_stand([thrice], 0.01, holm, at_each_run=True)
 
     assert [stands[0].verdict, falls[0].verdict] == ["regressed", "inconclusive"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "judged_by_itself"),
+    [("growth", "kept_per_call", True), ("growth", "peak_per_call", False), ("knee", "highest_rate", False)],
+)
+def test_what_differs_much_by_chance_is_judged_only_when_asked_for(
+    kind: str,
+    metric: str,
+    judged_by_itself: bool,  # noqa: FBT001 - a case
+) -> None:
+    """What a call keeps is judged in every comparison; its peak and a highest rate are where they are named."""
+    figures = [Figures(operation("plan_leak", kind), {metric: Metric(5e5, "B", "lower")}, 0)]
+    runs = [msgspec.structs.replace(run(number), figures=figures) for number in range(7)]
+
+    usual = judge_changes(runs[5:6], runs[6:], runs[:5], tolerance=0.2, confidence=0.99)
+    named = judge_changes(runs[5:6], runs[6:], runs[:5], tolerance=0.2, confidence=0.99, metric=metric)
+
+    assert [change.metric for change in usual] == ([metric] if judged_by_itself else [])
+    assert [(change.metric, change.verdict) for change in named] == [(metric, "passed")]
