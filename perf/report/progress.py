@@ -38,5 +38,5 @@ class ProgressLine:
         self._drawn = False
         self._reporter.rewrite("")
         self._reporter.currentfspath = None
-        if not self._reporter.showlongtestinfo:
+        if self._reporter.showfspath and not self._reporter.showlongtestinfo:
             self._reporter.write_fspath_result(test, "")
