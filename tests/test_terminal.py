@@ -105,7 +105,15 @@ LEAK = Growth(
     traced=[100 * 1024 * number for number in range(1, 13)],
     blocks=[0] * 12,
     peak=4096.0,
-    sites=[Site("/venv/lib/python3.11/site-packages/khive/services/plan.py", 42, 1024.0, 2.0)],
+    sites=[
+        Site(
+            "/venv/lib/python3.11/site-packages/khive/services/plan.py",
+            42,
+            1024.0,
+            2.0,
+            "/venv/lib/python3.11/site-packages/x.py:7",
+        )
+    ],
     pauses=(3, 0.006, 0.004, 0.03),
     before={"files": 1, "sockets": 2, "threads": 1, "tasks": 1},
     after={"files": 4, "sockets": 2, "threads": 1, "tasks": 1},

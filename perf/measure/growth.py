@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
 import time
 import tracemalloc
-from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,7 @@ from perf.measure.progress import Telling
 from perf.measure.resident import give_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 BATCHES = 24
 """Batches of calls after which memory is read as it is."""
@@ -31,19 +31,25 @@ TRACED_BATCHES = 12
 """Batches that follow under tracemalloc, which is exact and slow, and takes memory itself."""
 
 _MOST_CALLS = 1000  # a batch: what leaks 1 kB a call must not fill the machine
-_TRACED_TAKES = 3  # times as long as an untraced batch, or so
+_TRACED_TAKES = 5  # times as long as an untraced batch, or so
 _MOST_SITES = 10
+_FRAMES = 12
+_STANDARD = Path(os.__file__).parent
 _CALIBRATION = 0.1
 _OURS = {tracemalloc.__file__, __file__, str(Path(__file__).with_name("memory.py"))}
 
 
 class Site(msgspec.Struct, frozen=True):
-    """A line that allocated what was kept: `size` in bytes and `blocks`, both per call."""
+    """A line that allocated what was kept: `size` in bytes and `blocks`, both per call.
+
+    `caller` is the line of another package that led there, as "file:line", "" where none did.
+    """
 
     file: str
     line: int
     size: float
     blocks: float
+    caller: str = ""
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,12 +158,12 @@ def _traced(calls: int, tell: Telling) -> Generator[int, None, tuple[list[int], 
     What is kept is added up over the calls alone, so that what is noted in between, here or anywhere, is no part of it.
     """
     kept = kept_blocks = 0
-    traced, blocks, peaks, allocations = [], [], [], []
+    traced, blocks, peaks, snapshots = [], [], [], []
     with _tracing():
         yield calls
         for number in range(TRACED_BATCHES):
             if number in {0, TRACED_BATCHES // 2}:
-                allocations.append(_allocations())
+                snapshots.append(_snapshot())
             gc.collect()
             tracemalloc.reset_peak()
             before, blocks_before = tracemalloc.get_traced_memory()[0], sys.getallocatedblocks()
@@ -172,8 +178,8 @@ def _traced(calls: int, tell: Telling) -> Generator[int, None, tuple[list[int], 
             blocks.append(kept_blocks)
             peaks.append(peak - before)
             tell(_how_far(BATCHES + number + 1))
-        allocations.append(_allocations())
-    return traced, blocks, median(peaks), _grown(allocations, calls * TRACED_BATCHES)
+        snapshots.append(_snapshot())
+    return traced, blocks, median(peaks), _grown(snapshots, calls * TRACED_BATCHES)
 
 
 @contextmanager
@@ -182,30 +188,54 @@ def _tracing() -> Iterator[None]:
     if tracemalloc.is_tracing():
         yield
         return
-    tracemalloc.start()
+    tracemalloc.start(_FRAMES)
     try:
         yield
     finally:
         tracemalloc.stop()
 
 
-def _allocations() -> dict[tuple[str, int], tuple[int, int]]:
-    """Return the size and number of what each line has allocated that is still there, but for our own."""
+def _snapshot() -> tracemalloc.Snapshot:
     gc.collect()
-    lines = [(one.traceback[0], one) for one in tracemalloc.take_snapshot().statistics("lineno")]
-    return {(at.filename, at.lineno): (one.size, one.count) for at, one in lines if at.filename not in _OURS}
+    return tracemalloc.take_snapshot()
 
 
-def _grown(allocations: list[dict[tuple[str, int], tuple[int, int]]], calls: int) -> list[Site]:
-    """Return the lines that kept more in both halves."""
-    begin, middle, end = (Counter({line: size for line, (size, _) in one.items()}) for one in allocations)
-    blocks = [{line: count for line, (_, count) in one.items()} for one in allocations]
-    sites = [
-        Site(*line, (end[line] - begin[line]) / calls, (blocks[-1][line] - blocks[0].get(line, 0)) / calls)
-        for line in end
-        if begin[line] < middle[line] < end[line]
+def _grown(snapshots: Sequence[tracemalloc.Snapshot], calls: int) -> list[Site]:
+    """Return the lines that kept more in both halves, but for our own."""
+    begin, middle, end = ({one.traceback[0]: one for one in shot.statistics("lineno")} for shot in snapshots)
+    nothing = tracemalloc.Statistic(tracemalloc.Traceback(()), 0, 0)
+    grown = []
+    for at, last in end.items():
+        first = begin.get(at, nothing)
+        if at.filename not in _OURS and first.size < middle.get(at, nothing).size < last.size:
+            grown.append((at, (last.size - first.size) / calls, (last.count - first.count) / calls))
+    grown.sort(key=lambda one: one[1], reverse=True)
+    ways = snapshots[-1].statistics("traceback")
+    return [
+        Site(
+            at.filename,
+            at.lineno,
+            size,
+            blocks,
+            _caller(next(way.traceback for way in ways if way.traceback[-1] == at)),
+        )
+        for at, size, blocks in grown[:_MOST_SITES]
     ]
-    return sorted(sites, key=lambda site: site.size, reverse=True)[:_MOST_SITES]
+
+
+def _caller(way: tracemalloc.Traceback) -> str:
+    """Return the nearest line on the way to an allocation that is of another package, and not of Python's own."""
+    home = _package(way[-1].filename)
+    nearest = (at for at in reversed(way) if at.filename not in _OURS and _package(at.filename) not in {home, ""})
+    return next((f"{at.filename}:{at.lineno}" for at in nearest), "")
+
+
+def _package(file: str) -> str:
+    """Return the package that a file is of, the folder where it is of none, "" for Python's own."""
+    _, installed, path = file.rpartition("site-packages/")
+    if installed:
+        return path.partition("/")[0]
+    return "" if file.startswith("<") or Path(file).is_relative_to(_STANDARD) else str(Path(file).parent)
 
 
 def _how_far(batch: int) -> str:

@@ -71,6 +71,7 @@ def _notes(one: Measurement, verdict: GrowthVerdict) -> Iterator[str]:
     elif verdict.verdict == LEAKING:
         for site in growth.sites[:_SITES]:
             size = format_quantity(site.size, "B")
-            yield f"✗ {name}: {short_path(site.file)}:{site.line} +{size} a call in {site.blocks:.3g} blocks"
+            caller = f", called from {short_path(site.caller)}" if site.caller else ""
+            yield f"✗ {name}: {short_path(site.file)}:{site.line} +{size} a call in {site.blocks:.3g} blocks{caller}"
     for what, more in verdict.opened.items():
         yield f"? {name}: {more} more {what} than before, after {growth.calls * len(growth.rss)} calls and more"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import json
 import tracemalloc
 from itertools import count
 from typing import TYPE_CHECKING, TextIO
@@ -94,6 +95,19 @@ def test_a_leak_is_traced_to_its_line() -> None:
     assert (site.file, site.line) == (__file__, leak.__code__.co_firstlineno + 1)
     assert 1 <= site.blocks < 2.1
     assert KB <= site.size < 1.5 * KB
+
+
+def test_a_leak_by_a_library_names_who_called_it() -> None:
+    """What Python's own code or a library allocated is told with the line of another package that led there."""
+    kept = []
+
+    def leak() -> None:
+        kept.append(json.loads('["' + "x" * KB + '"]'))
+
+    site = MemoryMonitor().measure_growth(leak, seconds=SECONDS).sites[0]
+
+    assert "/json/" in site.file
+    assert site.caller == f"{__file__}:{leak.__code__.co_firstlineno + 1}"
 
 
 async def test_an_awaited_leak_is_found() -> None:
