@@ -121,6 +121,10 @@ def test_the_series_shows_when_it_was_slow() -> None:
             "the generator was the limit, not the service: 50.5/s of 100/s",
         ),
         ({"planned": 100.0, "horizon": 1.0, "cpu": 1.9, "sending": 0.9}, "the event loop was held"),
+        (
+            {"planned": 100.0, "horizon": 1.0, "cpu": 1.9, "sending": 0.9, "pauses": (1, 0.4, 0.4)},
+            "the generator was the limit",
+        ),
         ({"planned": 50.0, "horizon": 2.0, "aborted": "p95 > 1"}, "aborted: p95 > 1"),
     ],
 )

@@ -188,7 +188,8 @@ def _warnings(record: LoadRecord, figures: dict[str, Any]) -> list[str]:
     if not behind and figures["p99_lateness"] < _LATE:
         return said
     fact = f"{figures['rate']:.4g}/s of {record.planned:.4g}/s were sent, up to {figures['max_lateness']:.3g} s late"
-    if record.sending > _MOSTLY * record.cpu > _MOSTLY**2 * record.elapsed:
+    without_pauses = record.cpu - record.pauses[1]  # a collection of all there is is nobody's doing
+    if record.sending > _MOSTLY * without_pauses and record.cpu > _MOSTLY * record.elapsed:
         said.append(f"the generator was the limit, not the service: {fact}; lower the rate or raise processes")
     else:
         said.append(f"the event loop was held, by operations or by other programs: {fact}; response times count that")
